@@ -1,0 +1,1 @@
+"""simfl: how many seconds and bytes will this federated training need, on this network and devices?"""

@@ -1,0 +1,63 @@
+"""What an algorithm is: pure verbs on states. No clock, no network, no global random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from simfl.learning.state import ModelState, Participant, Payload, Received, Score, Turn
+from simfl.work import Manifest, Workload
+
+S = TypeVar("S")
+
+WorkRule = Callable[..., Workload]
+"""(algorithm, *arguments) -> Workload: of a state or payload it is given the manifest."""
+
+
+class Algorithm(Protocol[S]):
+    """The verbs; FedAvg's are the defaults."""
+
+    keeps_client_state: ClassVar[bool]
+    """Whether `adopt` looks at what the client held before."""
+    work: ClassVar[Mapping[str, WorkRule]]
+    """What each verb asks of a device; a verb that is not named takes no time."""
+
+    @property
+    def name(self) -> str:
+        """Everything its results depend on but the verbs' arguments, for keys."""
+
+    def initial(self) -> S:
+        """The server's first state."""
+
+    def train(self, state: S, turn: Turn) -> S:
+        """One local update."""
+
+    def share(self, state: S) -> Payload:
+        """What is sent of a state: down, up or to a neighbour."""
+
+    def adopt(self, state: S | None, received: Received[Payload]) -> S:
+        """A client takes the server's model."""
+
+    def aggregate(self, state: S, received: tuple[Received[Payload], ...]) -> S:
+        """The server's next state, from updates in the order of the clients."""
+
+    def model(self, state: S) -> ModelState:
+        """What is evaluated and deployed."""
+
+    def score(self, state: S) -> Score:
+        """The model's accuracy and loss on the test set."""
+
+    def forecast(self) -> Manifest:
+        """The manifest of the first state, by counting: nothing is trained."""
+
+    def holds_from(self, fits: Callable[[Workload], bool]) -> str:
+        """For a device that cannot train the first state: what it can, in words ('' if nothing)."""
+
+
+class Participants(Protocol):
+    """What a work rule may ask of the problem: counts."""
+
+    participants: tuple[Participant, ...]
+
+
+AnyAlgorithm = Algorithm[Any]

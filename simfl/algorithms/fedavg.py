@@ -1,0 +1,151 @@
+"""FedAvg. Source: McMahan et al. 2017, Algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from simfl.algorithms.base import WorkRule
+from simfl.learning.averaging import weighted_mean
+from simfl.learning.evaluate import evaluate
+from simfl.learning.problem import Problem
+from simfl.learning.sgd import train, turn_batches
+from simfl.learning.state import ModelState, Payload, Received, Score, Turn
+from simfl.options import Options
+from simfl.registry import ALGORITHMS
+from simfl.tensors import NamedTensors, manifest_of
+from simfl.work import LayerWork, Manifest, Storage, Workload
+
+_FLOAT_BYTES = 4
+
+
+class FedAvgOptions(Options):
+    """How updates are averaged.
+
+    Attributes:
+        average: each client by its ``samples``, or every client alike (``uniform``).
+    """
+
+    average: Literal["samples", "uniform"] = "samples"
+
+
+O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
+
+
+def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
+    local = algorithm.problem.local
+    held = algorithm.problem.participants[turn.client].samples
+    steps = local.steps_on(held)
+    # full batches but for the last of each pass
+    samples = local.epochs * held if local.epochs else steps * min(local.batch_size, held)
+    return algorithm.training(state, steps=steps, samples=samples)
+
+
+def _adopt_work(_: AveragedSGD[Any], _state: None, received: Received[Manifest]) -> Workload:
+    return Workload(moved_bytes=2 * _FLOAT_BYTES * received.payload.nonzero)
+
+
+def _aggregate_work(
+    _: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
+) -> Workload:
+    read = sum(r.payload.nonzero for r in received)
+    return Workload(moved_bytes=_FLOAT_BYTES * (read + state.nonzero))
+
+
+class AveragedSGD(Generic[O_co]):
+    """The verbs of FedAvg, for algorithms to build upon.
+
+    Args:
+        options: the scenario's options.
+        problem: model, data and local update.
+    """
+
+    keeps_client_state: ClassVar[bool] = False
+    work: ClassVar[Mapping[str, WorkRule]] = {
+        "train": _train_work,
+        "adopt": _adopt_work,
+        "aggregate": _aggregate_work,
+    }
+
+    def __init__(self, options: O_co, problem: Problem) -> None:
+        self.options = options
+        self.problem = problem
+
+    @property
+    def name(self) -> str:
+        """Class, options and problem."""
+        return f"{type(self).__name__} {self.options!r} {self.problem.name}"
+
+    def initial(self) -> ModelState:
+        """The model as initialised."""
+        return ModelState(tensors=self.problem.initial_tensors())
+
+    def train(self, state: ModelState, turn: Turn) -> ModelState:
+        """One local update on the client's data."""
+        data = self.problem.data_of(turn.client)
+        local = self.problem.local
+        batches = turn_batches(local, len(data), turn, self.problem.seed)
+        tensors = train(self.problem.module, local, state.tensors, state.masks, data, batches)
+        return ModelState(tensors=tensors, masks=state.masks)
+
+    def share(self, state: ModelState) -> Payload:
+        """All of the model."""
+        return Payload(state.tensors, state.masks)
+
+    def adopt(self, state: ModelState | None, received: Received[Payload]) -> ModelState:
+        """The server's model replaces the client's."""
+        return ModelState(tensors=received.payload.tensors, masks=received.payload.masks)
+
+    def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """The mean of the updates."""
+        uniform = self.options.average == "uniform"
+        weights = [1 if uniform else r.sender.samples for r in received]
+        mean = weighted_mean([r.payload.tensors.flat for r in received], weights)
+        return ModelState(
+            tensors=NamedTensors(state.tensors.layout, mean),
+            masks=state.masks,
+            level=state.level,
+            rounds=state.rounds + 1,
+        )
+
+    def model(self, state: ModelState) -> ModelState:
+        """The state itself."""
+        return state
+
+    def score(self, state: ModelState) -> Score:
+        """On the test set."""
+        return evaluate(self.problem, self.model(state))
+
+    def forecast(self) -> Manifest:
+        """The dense model."""
+        return manifest_of(self.problem.initial_tensors(), None)
+
+    def training(self, state: Manifest, *, steps: int, samples: int) -> Workload:
+        """The workload of training a model with these counts on a client."""
+        stored = {t.name: t for t in state.tensors}
+        layers = tuple(
+            LayerWork(
+                name=layer.weight,
+                kind=layer.kind,
+                macs=layer.macs,
+                weights=stored[layer.weight].size,
+                nonzero=stored[layer.weight].nonzero,
+                storage=self.storage(layer.kind, pruned=stored[layer.weight].pruned),
+            )
+            for layer in self.problem.architecture.layers
+        )
+        name = self.problem.architecture.name
+        return Workload(model=name, layers=layers, steps=steps, samples=samples)
+
+    def storage(self, kind: str, *, pruned: bool) -> Storage:
+        """How a client holds a layer while it trains."""
+        return Storage.MASKED if pruned else Storage.DENSE
+
+    def holds_from(self, fits: Callable[[Workload], bool]) -> str:
+        """FedAvg's model has one size."""
+        return ""
+
+
+@ALGORITHMS.register("fedavg", options=FedAvgOptions)
+class FedAvg(AveragedSGD[FedAvgOptions]):
+    """Train locally, average, repeat. Source: McMahan et al. 2017, Algorithm 1."""

@@ -1,0 +1,197 @@
+"""PruneFL, early version: prune at the server first, and if wanted further between federations.
+
+Source: Jiang, Wang, Ko, Lee, Tassiulas, Model Pruning Enables Efficient Federated Learning on Edge
+Devices (2019), section 3.2; levels as in section 3.1, layer-wise.
+
+Departs from the paper: nothing known. Where text and the authors' public code (January 2020) differ,
+both are options: `sample_choice` here; `gradients`, `loss`, `order` and `init` in the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from simfl.algorithms.base import WorkRule
+from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.errors import ScenarioError
+from simfl.keys import seed_of
+from simfl.learning.problem import Problem
+from simfl.learning.sgd import epoch_batches, train
+from simfl.learning.state import ModelState, Payload, Received
+from simfl.options import Positive, Share
+from simfl.pruning.masks import drop_smallest, full, remaining_after
+from simfl.pruning.scores import magnitude, random
+from simfl.registry import ALGORITHMS
+from simfl.tensors import Masks, NamedTensors
+from simfl.work import Manifest, Storage, Workload
+
+MAX_LEVEL = 30
+Level = Annotated[int, Field(ge=0, le=MAX_LEVEL)]
+
+
+class PruneFLOptions(FedAvgOptions):
+    """The four variants are ``initial`` x ``federated``.
+
+    Attributes:
+        average: ``uniform`` as in the public code; by samples is the same for equal shares.
+        initial: what ranks the weights at the server: their magnitude after training on the
+            server's samples, their magnitude as initialised, or chance.
+        level: pruning steps at the server.
+        federated: prune on, between federations, to ``final_level``.
+        prune_every: federations between two of those steps (100 for LeNet-300-100, section 5.1.2).
+        rates: share of the remaining weights that one level removes, one per layer with weights.
+            Left out, Table 1's: 20 % of a linear layer, 10 % of the output layer, 5 % of the first
+            convolution and 10 % of the others.
+        server_samples: training samples that the server holds (Table 1).
+        sample_choice: ``random`` (section 5.1), or the ``first_per_class`` in the data set's order
+            (public code).
+        server_epochs: passes over them before each level (section 5).
+    """
+
+    average: Literal["samples", "uniform"] = "uniform"
+    initial: Literal["sample_based", "initialization", "random"] = "sample_based"
+    level: Level
+    federated: bool = False
+    final_level: Level | None = None
+    prune_every: Positive = 100
+    rates: list[Share] | None = None
+    server_samples: Positive = 200
+    sample_choice: Literal["random", "first_per_class"] = "random"
+    server_epochs: Positive = 50
+
+
+def _initial_work(algorithm: PruneFL) -> Workload:
+    options, local = algorithm.options, algorithm.problem.local
+    dense = algorithm.counts_at(0)
+    moved = 4 * dense.size * options.level
+    if options.initial != "sample_based":
+        return Workload(moved_bytes=moved)
+    epochs = options.level * options.server_epochs
+    work = algorithm.training(
+        dense,
+        steps=epochs * local.steps_per_epoch(options.server_samples),
+        samples=epochs * options.server_samples,
+    )
+    return replace(work, sessions=options.level, moved_bytes=moved)
+
+
+@ALGORITHMS.register("prunefl", options=PruneFLOptions)
+class PruneFL(AveragedSGD[PruneFLOptions]):
+    """Initial pruning at the server, one-shot or continued between federations."""
+
+    work: ClassVar[Mapping[str, WorkRule]] = {**AveragedSGD.work, "initial": _initial_work}
+
+    def __init__(self, options: PruneFLOptions, problem: Problem) -> None:
+        super().__init__(options, problem)
+        layers = [layer.weight for layer in problem.architecture.layers]
+        if options.rates is not None and len(options.rates) != len(layers):
+            raise ScenarioError(
+                f"learning.algorithm.rates: {len(options.rates)} rates for the {len(layers)} layers "
+                f"of {problem.architecture.name}; give one for each of {', '.join(layers)}"
+            )
+        if options.federated and (options.final_level or 0) < options.level:
+            raise ScenarioError(
+                "learning.algorithm.final_level: federated pruning ends at level "
+                f"{options.final_level}, below level {options.level} where it starts; give a higher one"
+            )
+        if options.server_samples > len(problem.dataset.train_labels):
+            raise ScenarioError(
+                f"learning.algorithm.server_samples: {options.server_samples} of "
+                f"{len(problem.dataset.train_labels)} training samples; give fewer"
+            )
+
+    def initial(self) -> ModelState:
+        """Steps 1 and 2 of section 3.2.3: initialise, and prune level by level."""
+        options, problem = self.options, self.problem
+        state = super().initial()
+        generator = torch.Generator().manual_seed(seed_of(problem.seed, "random pruning"))
+        local = replace(problem.local, gradients="fresh")
+        samples = problem.samples(self._server_samples())
+        for _ in range(options.level):
+            if options.initial == "sample_based":
+                batches = epoch_batches(len(samples), local.batch_size, options.server_epochs)
+                tensors = train(
+                    problem.module, local, state.tensors, state.masks, samples, batches
+                )
+                state = replace(state, tensors=tensors)
+            score = magnitude if options.initial != "random" else _with(generator)
+            state = self._next_level(state, score)
+        return state
+
+    def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """The mean; with federated pruning a level more every `prune_every` federations (step 4)."""
+        options, mean = self.options, super().aggregate(state, received)
+        due = options.federated and mean.rounds % options.prune_every == 0
+        if due and mean.level < (options.final_level or 0):
+            return self._next_level(mean, magnitude)
+        return mean
+
+    def forecast(self) -> Manifest:
+        """Counts after the initial pruning."""
+        return self.counts_at(self.options.level)
+
+    def counts_at(self, level: int) -> Manifest:
+        """The manifest of the model at a level, by counting: n <- n - int(rate x n) per level."""
+        dense = super().forecast()
+        rates = self._rates()
+        tensors = []
+        for info in dense.tensors:
+            kept = info.size
+            for _ in range(level if info.name in rates else 0):
+                kept = remaining_after(kept, rates[info.name])
+            tensors.append(replace(info, nonzero=kept))
+        return Manifest(tensors=tuple(tensors))
+
+    def storage(self, kind: str, *, pruned: bool) -> Storage:
+        """Pruned matrices are sparse, pruned convolutions masked (section 4.3)."""
+        if not pruned:
+            return Storage.DENSE
+        return Storage.SPARSE if kind == "linear" else Storage.MASKED
+
+    def holds_from(self, fits: Callable[[Workload], bool]) -> str:
+        """The first level that fits."""
+        for level in range(self.options.level + 1, MAX_LEVEL + 1):
+            if fits(self.training(self.counts_at(level), steps=1, samples=1)):
+                return f"it fits from level {level}; set learning.algorithm.level={level}"
+        return ""
+
+    def _next_level(self, state: ModelState, score: Callable[[Tensor], Tensor]) -> ModelState:
+        """One level (section 3.1): layer by layer, drop the lowest-scored of what is left."""
+        masks = state.masks or full(state.tensors.layout)
+        views = {name: mask.clone() for name, mask in masks.views.items()}
+        for name, rate in self._rates().items():
+            views[name] = drop_smallest(views[name], score(state.tensors[name]), rate)
+        kept = Masks(masks.layout, torch.cat([view.reshape(-1) for view in views.values()]))
+        tensors = NamedTensors(state.tensors.layout, state.tensors.flat * kept.flat)
+        return replace(state, tensors=tensors, masks=kept, level=state.level + 1)
+
+    def _rates(self) -> dict[str, float]:
+        """Rate by weight name; Table 1's where the scenario gives none."""
+        layers = self.problem.architecture.layers
+        if self.options.rates is not None:
+            return {layer.weight: rate for layer, rate in zip(layers, self.options.rates, strict=True)}
+        rates = {}
+        for index, layer in enumerate(layers):
+            linear = 0.1 if layer.output else 0.2
+            rates[layer.weight] = linear if layer.kind == "linear" else 0.1 if index else 0.05
+        return rates
+
+    def _server_samples(self) -> Tensor:
+        """Indices into the training set."""
+        labels, wanted = self.problem.dataset.train_labels, self.options.server_samples
+        if self.options.sample_choice == "random":
+            seed = seed_of(self.problem.seed, "server samples")
+            return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:wanted]
+        share = -(-wanted // self.problem.dataset.classes)
+        first = [(labels == c).nonzero()[:share, 0] for c in range(self.problem.dataset.classes)]
+        return torch.cat(first).sort().values[:wanted]
+
+
+def _with(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    return lambda weight: random(weight, generator)

@@ -1,0 +1,69 @@
+"""Where data sets lie on this machine, and what stands in for one that is not there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from simfl import registry
+from simfl.datasets.base import Dataset, DataSpec
+from simfl.errors import DataError
+from simfl.scenario.schema import Dataset as DatasetChoice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A data set read.
+
+    Attributes:
+        asked: the name in the scenario; another than the data set's own where a fallback was taken.
+        folder: where it was read from; empty for one that travels with a library.
+    """
+
+    dataset: Dataset
+    asked: str
+    folder: str
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether this is not the data set that was asked for."""
+        return self.dataset.name != self.asked
+
+
+def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
+    """Read the scenario's data set, or its declared fallback.
+
+    Looked for in ``data_dir``; else in the folder that SIMFL_DATA names; else in the user's cache,
+    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all.
+
+    Raises:
+        DataError: a named folder lacks it, or it is nowhere and there is no fallback.
+    """
+    spec: DataSpec = registry.DATASETS.get(choice.name).build()
+    if not spec.files:
+        return Located(dataset=spec.read(Path()), asked=choice.name, folder="")
+    named = [("--data-dir", data_dir)] if data_dir else []
+    if not named and os.environ.get("SIMFL_DATA"):
+        named = [("SIMFL_DATA", Path(os.environ["SIMFL_DATA"]))]
+    for origin, folder in named:
+        assert folder is not None
+        if not folder.is_dir():
+            raise DataError(f"{origin}: no folder {folder}; give the one that holds {spec.files[0]}")
+        missing = spec.missing_in(folder)
+        if missing:
+            raise DataError(
+                f"{origin}: {folder / missing[0]} is missing; unpack {choice.name} there, or leave "
+                f"{origin} out to run on the scenario's fallback"
+            )
+        return Located(dataset=spec.read(folder), asked=choice.name, folder=str(folder))
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "simfl"
+    if not spec.missing_in(cache):
+        return Located(dataset=spec.read(cache), asked=choice.name, folder=str(cache))
+    if choice.fallback is None:
+        raise DataError(
+            f"{choice.name} is not on this machine (looked for {cache / spec.files[0]}) and the "
+            "scenario names no fallback; give --data-dir, or set learning.dataset.fallback=digits"
+        )
+    stand_in: DataSpec = registry.DATASETS.get(choice.fallback).build()
+    return Located(dataset=stand_in.read(cache), asked=choice.name, folder="")

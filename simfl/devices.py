@@ -1,0 +1,30 @@
+"""Device models by name or file."""
+
+from __future__ import annotations
+
+from simfl import resources
+from simfl.cost.device import StackDevice
+from simfl.errors import CostError, ScenarioError, did_you_mean
+from simfl.strict import line_of, parse_yaml, validate
+
+
+def load_device(name: str) -> StackDevice:
+    """The device of a packaged name, or of a YAML file.
+
+    Raises:
+        CostError: no such device, or a file that is not a device; file, line and key are named.
+    """
+    path = resources.find("device_models", name)
+    if path is None:
+        mend = did_you_mean(name, resources.names("device_models"))
+        raise CostError(f"unknown device '{name}'; {mend}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise CostError(f"{path}: {reason}; give a device file or a name of simfl list devices") from error
+    try:
+        data, lines = parse_yaml(text, str(path))
+        return validate(StackDevice, data, lambda where: f"{path}:{line_of(where, lines)}")
+    except ScenarioError as error:
+        raise CostError(str(error)) from error

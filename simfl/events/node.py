@@ -1,0 +1,134 @@
+"""Nodes: a device at a place in the network, that computes, sends and receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from simpy import Environment, FilterStore, Resource
+
+from simfl.cost.device import DeviceModel
+from simfl.events.activity import Activity
+from simfl.events.network import Network
+from simfl.events.observer import Observer, Sent, Span
+from simfl.memo import Artifact
+from simfl.work import Manifest, Workload
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What all nodes share.
+
+    Attributes:
+        promise: a verb and its arguments -> the artifact of its result.
+        work: a verb and its arguments -> what it asks of a device.
+        nbytes: a payload's manifest -> bytes of its message.
+    """
+
+    env: Environment
+    network: Network
+    observer: Observer
+    promise: Callable[..., Artifact[Any]]
+    work: Callable[..., Workload]
+    nbytes: Callable[[Manifest], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What lies in an inbox."""
+
+    sender: str
+    tag: Hashable
+    payload: Artifact[Any]
+
+
+class Node:
+    """One participant of the simulation.
+
+    Attributes:
+        name: its place in the network.
+        index: its logical coordinate among the clients or peers; -1 for the server.
+    """
+
+    def __init__(self, world: World, name: str, index: int, device: DeviceModel) -> None:
+        self.name = name
+        self.index = index
+        self.device = device
+        self._world = world
+        self._processor = Resource(world.env)
+        self._inbox = FilterStore(world.env)
+
+    def compute(
+        self, verb: Callable[..., T], *args: Any, round: int = 0
+    ) -> Activity[Artifact[T]]:
+        """Compute on this node's device, after what it is computing already.
+
+        Returns:
+            The artifact of ``verb(*args)``.
+
+        Raises:
+            DeviceMemoryError: the device cannot hold it.
+        """
+        world = self._world
+        with self._processor.request() as turn:
+            yield turn
+            start_s = world.env.now
+            work = world.work(verb, *args)
+            self.device.check(work)
+            artifact: Artifact[T] = world.promise(verb, *args)
+            yield world.env.timeout(self.device.seconds(work))
+            span = Span(
+                start_s=start_s,
+                end_s=world.env.now,
+                node=self.name,
+                verb=verb.__name__,
+                round=round,
+                key=artifact.key,
+                manifest=artifact.manifest,
+            )
+            world.observer.computed(span)
+        return artifact
+
+    def send(
+        self, to: Node, payload: Artifact[T], tag: Hashable = None, round: int = 0
+    ) -> Activity[Artifact[T]]:
+        """Send a payload; ends when its last byte has arrived.
+
+        With a tag it is also laid in the receiver's inbox.
+
+        Returns:
+            The payload, for whoever follows it to the other side.
+        """
+        world, start_s = self._world, self._world.env.now
+        nbytes = world.nbytes(payload.manifest)
+        yield from world.network.transfer(self.name, to.name, nbytes)
+        sent = Sent(
+            start_s=start_s,
+            end_s=world.env.now,
+            source=self.name,
+            target=to.name,
+            round=round,
+            key=payload.key,
+            manifest=payload.manifest,
+            nbytes=nbytes,
+        )
+        world.observer.sent(sent)
+        if tag is not None:
+            yield to._inbox.put(_Message(self.name, tag, payload))
+        return payload
+
+    def receive(
+        self, sender: Node | None = None, tag: Hashable = None
+    ) -> Activity[Artifact[Any]]:
+        """Take the first message of that sender and tag from the inbox (None: of any), or wait."""
+
+        def fits(message: _Message) -> bool:
+            return (sender is None or message.sender == sender.name) and (
+                tag is None or message.tag == tag
+            )
+
+        message: _Message = yield self._inbox.get(fits)
+        return message.payload

@@ -1,0 +1,166 @@
+"""The problem: model, data and local update, built once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from simfl.datasets.base import Dataset
+from simfl.datasets.partition import iid
+from simfl.keys import seed_of
+from simfl.models.base import Architecture, initialise
+from simfl.tensors import Layout, NamedTensors
+from simfl.work import Participant
+
+Loss = Literal["cross_entropy", "bce_with_logits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalUpdate:
+    """How one turn trains; the fields are the scenario's `local`."""
+
+    learning_rate: float
+    batch_size: int
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    steps: int | None = None
+    epochs: int | None = None
+    loss: Loss = "cross_entropy"
+    gradients: Literal["fresh", "accumulate"] = "fresh"
+    order: Literal["shuffled", "sequential"] = "shuffled"
+
+    def steps_on(self, samples: int) -> int:
+        """Steps of one turn on that many samples."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return self.epochs * self.steps_per_epoch(samples)
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """Batches of one pass; the last may be short."""
+        return -(-samples // self.batch_size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientData:
+    """Samples ready to train on: inputs (samples, channels, height, width) in [0, 1], and targets."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What is learnt on what, how: everything that training is a function of, but the algorithm.
+
+    Attributes:
+        seed: the scenario's; every random draw derives from it by logical coordinates.
+    """
+
+    architecture: Architecture
+    dataset: Dataset
+    clients: int
+    local: LocalUpdate
+    seed: int
+
+    @cached_property
+    def name(self) -> str:
+        """What keys depend on: all of it, the data by digest."""
+        return repr(
+            (
+                self.architecture.name,
+                self.architecture.init,
+                self.dataset.name,
+                self.dataset.digest(),
+                self.clients,
+                self.local,
+                self.seed,
+            )
+        )
+
+    @cached_property
+    def participants(self) -> tuple[Participant, ...]:
+        """The clients, and how much data each holds."""
+        return tuple(Participant(index=i, samples=len(p)) for i, p in enumerate(self._parts))
+
+    @cached_property
+    def module(self) -> TrainedModule:
+        """The one network of this process; states are loaded into it."""
+        return TrainedModule(self.architecture.build())
+
+    def data_of(self, client: int) -> ClientData:
+        """A client's training samples."""
+        return self._client_data[client]
+
+    def samples(self, indices: Tensor) -> ClientData:
+        """Training samples by index."""
+        return self._ready(self.dataset.train_images[indices], self.dataset.train_labels[indices])
+
+    @cached_property
+    def test(self) -> ClientData:
+        """The test set."""
+        return self._ready(self.dataset.test_images, self.dataset.test_labels)
+
+    def initial_tensors(self) -> NamedTensors:
+        """Parameters as the scenario's seed draws them."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "init"))
+        module = self.architecture.build()
+        initialise(module, self.architecture.init, generator)
+        return NamedTensors.pack(dict(module.named_parameters()))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Names and shapes of the parameters."""
+        with torch.device("meta"):
+            parameters = dict(self.architecture.build().named_parameters())
+        return Layout(tuple(parameters), tuple(tuple(p.shape) for p in parameters.values()))
+
+    @cached_property
+    def _parts(self) -> list[Tensor]:
+        return iid(len(self.dataset.train_labels), self.clients, self.seed)
+
+    @cached_property
+    def _client_data(self) -> list[ClientData]:
+        # one float copy of the training set in the clients' order, and views into it
+        every = self.samples(torch.cat(self._parts))
+        sizes = [len(part) for part in self._parts]
+        pairs = zip(every.inputs.split(sizes), every.targets.split(sizes), strict=True)
+        return [ClientData(inputs, targets) for inputs, targets in pairs]
+
+    def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
+        if self.local.loss == "bce_with_logits":
+            return ClientData(images.float() / 255, one_hot(labels, self.dataset.classes).float())
+        return ClientData(images.float() / 255, labels)
+
+
+class TrainedModule:
+    """A network whose parameters are views into one packed vector, ``packed``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        named = dict(module.named_parameters())
+        tensors = NamedTensors.pack(named)
+        self.module = module
+        self.packed = tensors.flat
+        self.parameters = list(named.values())
+        self.names = list(named)
+        for name, parameter in named.items():
+            parameter.data = tensors[name]
+
+    def load(self, tensors: NamedTensors) -> None:
+        """Take a model's values; gradients are dropped."""
+        with torch.no_grad():
+            self.packed.copy_(tensors.flat)
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """So that the next backward pass starts from nothing."""
+        for parameter in self.parameters:
+            parameter.grad = None

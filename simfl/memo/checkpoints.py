@@ -1,0 +1,68 @@
+"""Values on disk, by key: written whole or not at all, and checked when read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from simfl.keys import Key
+
+_KEPT: Final = 2
+
+
+class Checkpoints:
+    """The last few saved values in one folder; it is made with the first of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        found = folder.glob("*.ckpt") if folder.is_dir() else ()
+        self._order = [Key(p.stem) for p in sorted(found, key=lambda p: p.stat().st_mtime_ns)]
+
+    def has(self, key: Key) -> bool:
+        """Whether that value is saved and sound."""
+        if key in self._order and self._read(key) is None:
+            self._order.remove(key)
+        return key in self._order
+
+    def save(self, key: Key, value: Any) -> None:
+        """Save a value, and drop the oldest beyond the last two."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        body = pickle.dumps(value, protocol=5)
+        part = self._folder / f"{key}.part"
+        with part.open("wb") as file:
+            file.write(blake2b(body, digest_size=16).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._path(key))
+        self._order = [k for k in self._order if k != key] + [key]
+        for old in self._order[:-_KEPT]:
+            self._path(old).unlink(missing_ok=True)
+        self._order = self._order[-_KEPT:]
+
+    def load(self, key: Key) -> Any:
+        """The value of that key; `has` said that it is there."""
+        body = self._read(key)
+        assert body is not None
+        return pickle.loads(body)
+
+    def clear(self) -> None:
+        """Remove every saved value and the folder."""
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                path.unlink()
+            self._folder.rmdir()
+        self._order = []
+
+    def _path(self, key: Key) -> Path:
+        return self._folder / f"{key}.ckpt"
+
+    def _read(self, key: Key) -> bytes | None:
+        """The body, or None where the file is missing, cut short or altered."""
+        try:
+            data = self._path(key).read_bytes()
+        except OSError:
+            return None
+        return data[16:] if blake2b(data[16:], digest_size=16).digest() == data[:16] else None

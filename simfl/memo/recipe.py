@@ -1,0 +1,102 @@
+"""A computation by name, and its promised result.
+
+A recipe is a pure function with its arguments; its key is known before anything is computed. An
+artifact is the promise of its result: whoever holds it may look at the manifest (counts); only
+learning looks at the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from simfl.keys import Key, key_of
+from simfl.work import Manifest, Participant
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Artifact(Protocol[T_co]):
+    """The promised result of a recipe."""
+
+    @property
+    def key(self) -> Key:
+        """Its content key."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its counts: recorded, or computed with the value."""
+
+    @property
+    def value(self) -> T_co:
+        """The result: in memory, from a checkpoint, or computed now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[T]):
+    """A payload and who sent it: an artifact in a recipe's arguments, its value inside the verb."""
+
+    payload: T
+    sender: Participant
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Generic[T]):
+    """A pure function, the name of everything it depends on but its arguments, and the arguments.
+
+    Attributes:
+        verb: what is called with the arguments' values.
+        name: the verb's name and a digest of what it closes over (algorithm, problem, sources).
+    """
+
+    verb: Callable[..., T]
+    name: str
+    args: tuple[Any, ...]
+
+    @property
+    def key(self) -> Key:
+        """The hash of the name and the arguments: artifacts by key, plain values by ``repr``."""
+        return key_of(self.name, *map(_name, self.args))
+
+    def inputs(self) -> list[Any]:
+        """The artifacts among the arguments."""
+        found: list[Any] = []
+        for arg in self.args:
+            _collect(arg, found)
+        return found
+
+    def run(self) -> T:
+        """Call the verb on the arguments' values."""
+        return self.verb(*map(_value, self.args))
+
+
+def _name(arg: Any) -> str:
+    if hasattr(arg, "manifest"):
+        return str(arg.key)
+    if isinstance(arg, Received):
+        return f"({_name(arg.payload)} {arg.sender!r})"
+    if isinstance(arg, tuple):
+        return f"[{' '.join(map(_name, arg))}]"
+    return repr(arg)
+
+
+def _collect(arg: Any, found: list[Any]) -> None:
+    if hasattr(arg, "manifest"):
+        found.append(arg)
+    elif isinstance(arg, Received):
+        _collect(arg.payload, found)
+    elif isinstance(arg, tuple):
+        for part in arg:
+            _collect(part, found)
+
+
+def _value(arg: Any) -> Any:
+    if hasattr(arg, "manifest"):
+        return arg.value
+    if isinstance(arg, Received):
+        return replace(arg, payload=_value(arg.payload))
+    if isinstance(arg, tuple):
+        return tuple(map(_value, arg))
+    return arg

@@ -1,0 +1,41 @@
+"""Multiply-accumulates per layer, by one forward pass over tensors that have shapes but no data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from simfl.models.base import LayerInfo
+
+
+def count_layers(
+    build: Callable[[], nn.Module], sample_shape: tuple[int, int, int]
+) -> tuple[LayerInfo, ...]:
+    """The layers with weights, in the order of the forward pass.
+
+    A linear layer does in x out MACs per sample; a convolution, weights x output positions.
+    """
+    with torch.device("meta"):
+        module = build()
+        sample = torch.empty((1, *sample_shape))
+    found: list[LayerInfo] = []
+
+    def note(name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if isinstance(layer, nn.Linear):
+            positions = output[0].numel() // layer.out_features
+            kind = "linear"
+        else:
+            positions, kind = output[0, 0].numel(), "conv"
+        macs = layer.get_parameter("weight").numel() * positions
+        found.append(LayerInfo(weight=f"{name}.weight", kind=kind, macs=macs))  # type: ignore[arg-type]
+
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.register_forward_hook(partial(note, name))
+    module(sample)
+    last = found[-1]
+    output = LayerInfo(weight=last.weight, kind=last.kind, macs=last.macs, output=True)
+    return (*found[:-1], output)

@@ -1,0 +1,46 @@
+"""What a person may write: strict, frozen pydantic models, and fields that carry a unit."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from simfl import units
+
+
+class Options(BaseModel):
+    """The base of everything that stands in a scenario: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _quantity(dimension: str) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+    def read(value: object) -> float:
+        return units.parse(value, dimension)
+
+    def write(value: float) -> str:
+        return units.exact(value, dimension)
+
+    example = units.EXAMPLES[dimension]
+    schema: dict[str, Any] = {
+        "type": "string",
+        "pattern": r"^\s*[0-9][0-9_.eE+-]*\s*\S+\s*$",
+        "description": f"a {dimension} with its unit, e.g. {example}",
+        "examples": [example],
+    }
+    return BeforeValidator(read), PlainSerializer(write), WithJsonSchema(schema)
+
+
+Duration = Annotated[float, Field(ge=0), *_quantity("time")]
+"""A time of at least zero, in seconds."""
+PositiveDuration = Annotated[float, Field(gt=0), *_quantity("time")]
+"""A time above zero, in seconds."""
+Rate = Annotated[float, Field(gt=0), *_quantity("rate")]
+"""A link rate above zero, in bits per second."""
+Size = Annotated[float, Field(gt=0), *_quantity("size")]
+"""A size above zero, in bytes."""
+ComputeRate = Annotated[float, Field(gt=0), *_quantity("compute")]
+"""A computing rate above zero, in FLOP per second."""
+Throughput = Annotated[float, Field(gt=0), *_quantity("throughput")]
+"""A memory rate above zero, here in bytes per second."""
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]

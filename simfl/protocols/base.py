@@ -1,0 +1,56 @@
+"""What a protocol sees of a run: who takes part, promises, and where to report a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import networkx as nx
+from simpy import Environment
+
+from simfl.algorithms.base import AnyAlgorithm
+from simfl.events.activity import Activity
+from simfl.events.node import Node
+from simfl.memo import Artifact, Received
+from simfl.work import Participant
+
+
+class Run(Protocol):
+    """One run of one scenario."""
+
+    env: Environment
+    server: Node
+    clients: list[Node]
+    overlay: nx.Graph[str]
+
+    def promise(self, verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
+        """The artifact of a verb that takes no time of its own."""
+
+    def sample(self, size: int | None, round: int) -> list[Node]:
+        """The cohort of a round: seeded, in the order of the clients; all where size is None."""
+
+    def participant(self, node: Node) -> Participant:
+        """A client in logical coordinates; the server has index -1 and no samples."""
+
+    def state_of(self, node: Node) -> Artifact[Any] | None:
+        """What a client held after its last turn; None for algorithms that do not look."""
+
+    def keep_state(self, node: Node, state: Artifact[Any]) -> None:
+        """What a client holds now."""
+
+    def observe(self, round: int, state: Artifact[Any]) -> None:
+        """The server's state after a round: evaluated and checkpointed when due; may end the run."""
+
+
+class RunProtocol(Protocol):
+    """A protocol: a process that says who does what after what."""
+
+    def __call__(self, run: Run, algorithm: AnyAlgorithm, options: Any) -> Activity[None]:
+        """The process; ends after its last round.
+
+        Raises:
+            ProtocolError: it cannot run on this overlay.
+        """
+
+
+__all__ = ["Received", "Run", "RunProtocol"]

@@ -1,0 +1,43 @@
+"""Masks: which entries of a tensor stay. Pure."""
+
+import torch
+from torch import Tensor
+
+from simfl.tensors import Layout, Masks
+
+
+def full(layout: Layout) -> Masks:
+    """Masks that keep everything."""
+    return Masks(layout, torch.ones(layout.size))
+
+
+def remaining_after(kept: int, rate: float) -> int:
+    """Entries left after one pruning step: n - int(n x rate).
+
+    Source: Jiang et al. 2019's public code, which truncates the number removed.
+
+    >>> remaining_after(235200, 0.2), remaining_after(7, 0.1)
+    (188160, 7)
+    """
+    return kept - int(kept * rate)
+
+
+def drop_smallest(mask: Tensor, score: Tensor, rate: float) -> Tensor:
+    """A mask without the lowest-scored share of what ``mask`` keeps.
+
+    Args:
+        mask: 1 for kept entries, else 0; any shape.
+        score: the same shape. Ties go by position: the first entry goes first.
+        rate: share of the kept entries to remove, in [0, 1].
+
+    Source: Jiang et al. 2019, section 3.1 (one level, layer-wise); Han et al. 2015.
+
+    >>> drop_smallest(torch.ones(4), torch.tensor([3.0, 1.0, 2.0, 4.0]), 0.5).tolist()
+    [1.0, 0.0, 0.0, 1.0]
+    """
+    kept = int(mask.sum())
+    removed = kept - remaining_after(kept, rate)
+    ranked = torch.where(mask.bool(), score, torch.inf).reshape(-1).argsort(stable=True)
+    out = mask.clone()
+    out.view(-1)[ranked[:removed]] = 0
+    return out

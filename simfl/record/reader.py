@@ -1,0 +1,155 @@
+"""Reads a trace into pandas."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from simfl.errors import TraceError
+from simfl.keys import Key
+from simfl.record.schema import COLUMNS, VERSION
+from simfl.work import Manifest, TensorInfo
+
+
+class Trace:
+    """One run, read. Tables are DataFrames with the columns of `simfl.record.schema`.
+
+    Args:
+        path: the HDF5 file; one whose writer was killed is read up to its last block.
+
+    Raises:
+        TraceError: missing, not HDF5, cut short or not a trace.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with h5py.File(self.path, "r", swmr=True) as file:
+                self.attributes: dict[str, Any] = dict(file.attrs)
+                if self.attributes.get("schema_version") != VERSION:
+                    raise TraceError(
+                        f"{self.path}: not a trace of this version of simfl; run the scenario again"
+                    )
+                self.status = bytes(file["status"][0]).decode()
+                self._tables = {table: file[table][:] for table in COLUMNS}
+        except (OSError, KeyError) as error:
+            reason = "no such file" if not self.path.exists() else "not a whole trace"
+            raise TraceError(f"{self.path}: {reason}; give the HDF5 file of a run") from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> Trace:
+        """The same as calling the class."""
+        return cls(path)
+
+    @cached_property
+    def activities(self) -> pd.DataFrame:
+        """What each node computed."""
+        return self._frame("activities")
+
+    @cached_property
+    def transfers(self) -> pd.DataFrame:
+        """What was sent."""
+        return self._frame("transfers")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Evaluations, in the order of their rounds."""
+        return self._frame("scores")
+
+    @cached_property
+    def manifests(self) -> pd.DataFrame:
+        """Counts per tensor behind each manifest number."""
+        return self._frame("manifests")
+
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        """Who took part."""
+        return self._frame("nodes")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end."""
+        return self.status.startswith("complete")
+
+    @property
+    def scenario(self) -> str:
+        """The resolved scenario, YAML."""
+        return str(self.attributes["scenario"])
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """The data set actually used: name, digest, and whether it stood in for another."""
+        found: dict[str, Any] = json.loads(self.attributes["dataset"])
+        return found
+
+    def raw(self, table: str) -> np.ndarray[Any, np.dtype[np.void]]:
+        """A table's records as stored, for comparing two runs byte by byte."""
+        return self._tables[table]
+
+    def time_to_accuracy(self, target: float, consecutive: int = 1) -> float:
+        """Simulated seconds until that accuracy was held in so many evaluations in a row; else inf.
+
+        PruneFL's rule is 95 % in ten consecutive evaluations.
+        """
+        row = self._reached(target, consecutive)
+        return float("inf") if row is None else float(self.scores["time_s"].iloc[row])
+
+    def rounds_to_accuracy(self, target: float, consecutive: int = 1) -> int | None:
+        """The round at which `time_to_accuracy` falls; None if it never does."""
+        row = self._reached(target, consecutive)
+        return None if row is None else int(self.scores["round"].iloc[row])
+
+    def accuracy_at_bytes(self, budget: int) -> float:
+        """The last accuracy found before more than ``budget`` bytes were sent; nan if none was.
+
+        Both directions count. Source: FedDIP (Long et al. 2023), Table IV.
+        """
+        spent = self.scores["down_bytes"] + self.scores["up_bytes"]
+        within = self.scores["accuracy"][spent <= budget]
+        return float(within.iloc[-1]) if len(within) else float("nan")
+
+    def recorded(self) -> dict[Key, Manifest]:
+        """Every artifact's manifest by key: what a run with this trace need not compute again."""
+        by_number: dict[int, list[TensorInfo]] = {}
+        for row in self._tables["manifests"]:
+            shape = row["shape"].decode()
+            info = TensorInfo(
+                name=row["tensor"].decode(),
+                shape=tuple(int(n) for n in shape.split("x")) if shape else (),
+                dtype=row["dtype"].decode(),
+                nonzero=int(row["nonzero"]),
+            )
+            by_number.setdefault(int(row["manifest"]), []).append(info)
+        manifests = {n: Manifest(tensors=tuple(infos)) for n, infos in by_number.items()}
+        known: dict[Key, Manifest] = {}
+        for table in ("activities", "transfers"):
+            rows = self._tables[table]
+            for key, number in zip(rows["key"].tolist(), rows["manifest"].tolist(), strict=True):
+                if number in manifests:
+                    known[Key(key.decode())] = manifests[number]
+        for row in self._tables["scores"]:
+            metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
+            known[Key(row["key"].decode())] = Manifest(metrics=metrics)
+        return known
+
+    def _reached(self, target: float, consecutive: int) -> int | None:
+        run = 0
+        for row, accuracy in enumerate(self.scores["accuracy"]):
+            run = run + 1 if accuracy >= target else 0
+            if run >= consecutive:
+                return row
+        return None
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        records = self._tables[table]
+        columns = {}
+        for name in records.dtype.names or ():
+            column = records[name]
+            columns[name] = np.char.decode(column) if column.dtype.kind == "S" else column
+        return pd.DataFrame(columns)

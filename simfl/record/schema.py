@@ -1,0 +1,72 @@
+"""The tables of a trace: names, columns, units.
+
+One HDF5 file; each table is one dataset of records, so that
+``pandas.DataFrame(h5py.File(path)["scores"][:])`` reads it. Text is fixed-width bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+KEY: Final = "S32"
+VERSION: Final = 1
+STATUS: Final = "S256"
+
+COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
+    # what each node computed
+    "activities": [
+        ("start_s", "<f8"),
+        ("end_s", "<f8"),
+        ("node", "S"),
+        ("verb", "S16"),
+        ("round", "<i4"),
+        ("key", KEY),
+        ("manifest", "<i4"),
+    ],
+    # what was sent
+    "transfers": [
+        ("start_s", "<f8"),
+        ("end_s", "<f8"),
+        ("source", "S"),
+        ("target", "S"),
+        ("round", "<i4"),
+        ("key", KEY),
+        ("manifest", "<i4"),
+        ("nbytes", "<i8"),
+    ],
+    # evaluations of the server's model, and the bytes sent until then
+    "scores": [
+        ("time_s", "<f8"),
+        ("round", "<i4"),
+        ("key", KEY),
+        ("accuracy", "<f8"),
+        ("loss", "<f8"),
+        ("nonzero", "<i8"),
+        ("down_bytes", "<i8"),
+        ("up_bytes", "<i8"),
+    ],
+    # the counts behind each `manifest` number, one row per tensor
+    "manifests": [
+        ("manifest", "<i4"),
+        ("tensor", "S64"),
+        ("shape", "S32"),
+        ("dtype", "S8"),
+        ("size", "<i8"),
+        ("nonzero", "<i8"),
+    ],
+    # who took part
+    "nodes": [
+        ("node", "S"),
+        ("index", "<i4"),
+        ("role", "S8"),
+        ("device", "S64"),
+        ("samples", "<i8"),
+    ],
+}
+
+
+def dtype_of(table: str, name_width: int) -> np.dtype[np.void]:
+    """A table's record type; node names take ``name_width`` bytes."""
+    return np.dtype([(n, f"S{name_width}" if t == "S" else t) for n, t in COLUMNS[table]])

@@ -1,0 +1,124 @@
+"""Writes a trace: appended in blocks, and readable up to the last block whatever happens.
+
+The file is kept in HDF5's single-writer mode once its tables stand: a reader, or whoever comes after
+a killed writer, sees whole blocks only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from simfl.errors import TraceError
+from simfl.record.schema import COLUMNS, STATUS, VERSION, dtype_of
+from simfl.work import Manifest
+
+BLOCK: Final = 2048
+Row = tuple[Any, ...]
+
+
+class TraceWriter:
+    """One trace being written.
+
+    Args:
+        path: the file; overwritten. Its folder is made if need be.
+        nodes: rows of the table ``nodes``.
+        attributes: what the file carries besides tables: text and numbers; others as JSON.
+
+    Raises:
+        TraceError: the file cannot be made or written.
+    """
+
+    def __init__(self, path: Path, nodes: list[Row], attributes: Mapping[str, Any]) -> None:
+        self.path = path
+        self._rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
+        self._manifests: dict[Manifest, int] = {}
+        width = max(len(str(node[0]).encode()) for node in nodes)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = h5py.File(path, "w", libver="latest")
+            for table in COLUMNS:
+                self._file.create_dataset(
+                    table,
+                    (0,),
+                    maxshape=(None,),
+                    chunks=(BLOCK,),
+                    dtype=dtype_of(table, width),
+                    compression="gzip",
+                    compression_opts=1,
+                    shuffle=True,
+                )
+            self._file.create_dataset("status", data=np.array([b"running"], dtype=STATUS))
+            self._file.attrs["schema_version"] = VERSION
+            for name, value in attributes.items():
+                plain = isinstance(value, str | int | float)
+                self._file.attrs[name] = value if plain else json.dumps(value, sort_keys=True)
+            self._rows["nodes"] = nodes
+            self.flush()
+            self._file.swmr_mode = True
+        except OSError as error:
+            raise TraceError(_reason(path, error)) from error
+
+    def append(self, table: str, row: Row) -> None:
+        """Add a row; written with its block."""
+        rows = self._rows[table]
+        rows.append(row)
+        if len(rows) >= BLOCK:
+            self.flush()
+
+    def manifest(self, manifest: Manifest) -> int:
+        """The number of a manifest, its rows written when it is first seen."""
+        number = self._manifests.get(manifest)
+        if number is None:
+            number = self._manifests[manifest] = len(self._manifests)
+            for info in manifest.tensors:
+                shape = "x".join(map(str, info.shape))
+                row = (number, info.name, shape, info.dtype, info.size, info.nonzero)
+                self.append("manifests", row)
+        return number
+
+    def flush(self) -> None:
+        """Write what is waiting; manifests first, since other rows name them."""
+        try:
+            for table in ("nodes", "manifests", "scores", "transfers", "activities"):
+                rows, self._rows[table] = self._rows[table], []
+                if rows:
+                    dataset = self._file[table]
+                    at = len(dataset)
+                    dataset.resize((at + len(rows),))
+                    dataset[at:] = np.array(rows, dtype=dataset.dtype)
+                    dataset.flush()
+        except OSError as error:
+            raise TraceError(_reason(self.path, error)) from error
+
+    def close(self, status: str) -> None:
+        """Write the rest and the final status, such as ``complete: accuracy reached``."""
+        self.flush()
+        try:
+            self._file["status"][0] = status.encode()[:255]
+            self._file["status"].flush()
+            self._file.close()
+        except OSError as error:
+            raise TraceError(_reason(self.path, error)) from error
+
+    def abandon(self) -> None:
+        """Close after a failed write, as well as that can be done."""
+        try:
+            self._file.close()
+        except (OSError, RuntimeError, ValueError):
+            return
+
+
+def _reason(path: Path, error: OSError) -> str:
+    text = (error.strerror or str(error)).strip()
+    if error.errno is None:
+        lower = str(error).lower()
+        for sign in ("no space left", "permission denied", "read-only", "is a directory"):
+            if sign in lower:
+                text = sign
+    return f"{path}: cannot write the trace: {text}; free space, or give another place with --out"

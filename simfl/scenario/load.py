@@ -1,0 +1,57 @@
+"""A YAML file to a Scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from simfl.errors import ScenarioError
+from simfl.scenario.override import Override
+from simfl.scenario.schema import Scenario
+from simfl.strict import Where, line_of, parse_yaml, validate
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Scenario:
+    """Read a scenario file.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key.path=value`` texts, applied in order.
+
+    Raises:
+        ScenarioError: unreadable, not YAML, or not a valid scenario.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(
+            f"{path}: not text ({error.reason} at byte {error.start}); give a YAML scenario"
+        ) from error
+    except OSError as error:
+        raise ScenarioError(
+            f"{path}: {error.strerror}; give the path or the name of a scenario "
+            "(simfl list scenarios)"
+        ) from error
+    return loads(text, str(path), overrides)
+
+
+def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) -> Scenario:
+    """Read a scenario from text; ``source`` is what errors call it.
+
+    Raises:
+        ScenarioError: not YAML, or not a valid scenario.
+    """
+    data, lines = parse_yaml(text, source)
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{source}:1: not a mapping; a scenario starts with 'name: ...'")
+    applied = [Override.parse(item) for item in overrides]
+    for override in applied:
+        override.apply(data)
+
+    def place(where: Where) -> str:
+        for override in reversed(applied):
+            if where[: len(override.path)] == override.path:
+                return override.text
+        return f"{source}:{line_of(where, lines)}"
+
+    return validate(Scenario, data, place)

@@ -1,0 +1,52 @@
+"""Overrides from the command line: ``key.path=value``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from simfl.errors import ScenarioError
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One ``key.path=value``."""
+
+    path: tuple[str, ...]
+    value: Any
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Override:
+        """Read it; the value is YAML.
+
+        >>> Override.parse("learning.algorithm.level=5").value
+        5
+
+        Raises:
+            ScenarioError: no ``=``, an empty key, or a value that is not YAML.
+        """
+        key, sign, value = text.partition("=")
+        path = tuple(part.strip() for part in key.split("."))
+        if not sign or not all(path):
+            raise ScenarioError(f"{text}: not an override; write key.path=value, e.g. seed=2")
+        try:
+            return cls(path, yaml.safe_load(value), text)
+        except yaml.YAMLError as error:
+            raise ScenarioError(f"{text}: the value is not YAML; quote it") from error
+
+    def apply(self, data: dict[str, Any]) -> None:
+        """Set the value in ``data``, in place.
+
+        Raises:
+            ScenarioError: a part of the path is not a mapping.
+        """
+        at: Any = data
+        for part in self.path[:-1]:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise ScenarioError(f"{self.text}: '{part}' holds a value, no keys; "
+                                    "see the scenario for the path")
+        at[self.path[-1]] = self.value

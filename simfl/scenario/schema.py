@@ -1,0 +1,315 @@
+"""The scenario as frozen pydantic models, and its JSON Schema.
+
+Cut in five: what is learnt, on which platform, who talks to whom and when, how it is encoded, and
+what is recorded. A plug-in's own options are checked against the model that it registered.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from simfl import registry as plugins
+from simfl.errors import did_you_mean
+from simfl.options import Duration, Options, Positive, PositiveDuration, Rate, Share, Size
+
+
+class Named(BaseModel):
+    """A plug-in by name, with its own options beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    options: SerializeAsAny[BaseModel] = Field(default_factory=BaseModel, exclude=True)
+
+    def plugin(self) -> plugins.Plugin[Any]:
+        """The registered plug-in of this name."""
+        return self.registry().get(self.name)
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        raise TypeError(f"{cls.__name__} names no registry")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: object) -> object:
+        """Turn ``{name, ...options}`` into the name and its checked options."""
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+            return data
+        kind, name = cls.registry(), data["name"]
+        if name not in kind.names():
+            mend = did_you_mean(name, kind.names())
+            raise _fault(("name",), f"unknown {kind.kind} '{name}'; {mend}")
+        own = {key for key in cls.model_fields if key != "options"}
+        mine = {key: value for key, value in data.items() if key in own}
+        rest = {key: value for key, value in data.items() if key not in own}
+        options = kind.get(name).options.model_validate(rest)
+        return mine | {"options": options}
+
+    def written(self) -> dict[str, Any]:
+        """Name and every option, defaults included, as they would stand in YAML."""
+        return self.model_dump(mode="json") | self.options.model_dump(mode="json")
+
+
+def _fault(where: tuple[str, ...], message: str) -> ValidationError:
+    """A mistake found in one key by looking at others."""
+    literal = message.replace("{", "{{").replace("}", "}}")
+    details = InitErrorDetails(type=PydanticCustomError("fault", literal), loc=where, input=None)
+    return ValidationError.from_exception_data("scenario", [details])
+
+
+class ModelChoice(Named):
+    """Which model."""
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        return plugins.MODELS
+
+
+class AlgorithmChoice(Named):
+    """Which algorithm."""
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        return plugins.ALGORITHMS
+
+
+class CodecChoice(Named):
+    """Which codec."""
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        return plugins.CODECS
+
+
+class TopologyChoice(Named):
+    """Which overlay."""
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        return plugins.TOPOLOGIES
+
+
+class ProtocolChoice(Named):
+    """Which protocol."""
+
+    @classmethod
+    def registry(cls) -> plugins.Registry[Any]:
+        return plugins.PROTOCOLS
+
+
+class Dataset(Options):
+    """The data, how it is dealt out, and what stands in where it cannot be had.
+
+    Attributes:
+        fallback: used, said aloud and recorded, when no data folder is named and none is found.
+        partition: ``iid`` deals a seeded permutation out in equal parts.
+    """
+
+    name: str
+    partition: Literal["iid"] = "iid"
+    fallback: str | None = None
+
+    @field_validator("name", "fallback")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in plugins.DATASETS.names():
+            mend = did_you_mean(name, plugins.DATASETS.names())
+            raise PydanticCustomError("unknown_name", f"unknown data set '{name}'; {mend}")
+        return name
+
+
+class Local(Options):
+    """One local update.
+
+    Attributes:
+        steps: mini-batches of one turn; or ``epochs``, passes over the client's data. One of them.
+        loss: ``bce_with_logits`` is the mean over samples and classes on one-hot labels: with c
+            classes its gradients are about c times smaller than those of cross-entropy.
+        gradients: ``fresh`` starts each step from zero; ``accumulate`` zeroes once a turn, so that
+            step j applies the sum of the first j gradients (PruneFL's public client, Jan 2020).
+        order: ``shuffled`` draws a permutation each pass; ``sequential`` walks the client's slice
+            as it was dealt, turn after turn (PruneFL's public client).
+    """
+
+    optimizer: Literal["sgd"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Positive
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    loss: Literal["cross_entropy", "bce_with_logits"] = "cross_entropy"
+    gradients: Literal["fresh", "accumulate"] = "fresh"
+    order: Literal["shuffled", "sequential"] = "shuffled"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Local:
+        if (self.steps is None) == (self.epochs is None):
+            raise PydanticCustomError("length", "give either steps or epochs, and not both")
+        return self
+
+
+class Learning(Options):
+    """What is learnt."""
+
+    dataset: Dataset
+    model: ModelChoice
+    algorithm: AlgorithmChoice
+    local: Local
+
+
+class DeviceGroup(Options):
+    """Some devices of one model; ``model`` is a name from ``simfl list devices`` or a YAML file."""
+
+    model: str
+    count: Positive = 1
+
+
+class SharedMedium(Options):
+    """One half-duplex radio cell: whoever sends takes airtime from everybody.
+
+    A station of rate r holds the medium for bits / r; active flows get equal throughput (what
+    802.11's medium access does for saturated stations). The server sits at the access point.
+
+    Attributes:
+        rate: goodput of any station alone on the air; left out, each device model's own radio.
+        rates: the same by device group, above both.
+        exchange_overhead: fixed time of one exchange (down and up), half charged to each transfer:
+            framing, pickling, connection threads, averaging.
+    """
+
+    kind: Literal["shared_medium"]
+    rate: Rate | None = None
+    rates: dict[str, Rate] = Field(default_factory=dict)
+    exchange_overhead: Duration = 0.0
+
+
+class AccessLinks(Options):
+    """Each client behind its own duplex access link, the server behind one of its own."""
+
+    kind: Literal["access_links"]
+    down: Rate
+    up: Rate
+    latency: Duration = 0.0
+    server_down: Rate | None = None
+    server_up: Rate | None = None
+
+
+Network = Annotated[SharedMedium | AccessLinks, Field(discriminator="kind")]
+
+
+class Platform(Options):
+    """Which devices, and the wires or the air between them."""
+
+    devices: dict[str, DeviceGroup]
+    network: Network
+
+    @field_validator("devices")
+    @classmethod
+    def _server_and_clients(cls, devices: dict[str, DeviceGroup]) -> dict[str, DeviceGroup]:
+        if "server" not in devices:
+            raise PydanticCustomError("no_server", "no group 'server'; add server: {{model: ...}}")
+        if devices["server"].count != 1:
+            raise PydanticCustomError("servers", "the server's count must be 1")
+        if len(devices) < 2:
+            raise PydanticCustomError("no_clients", "no client devices; add a group beside 'server'")
+        return devices
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are."""
+        return sum(g.count for name, g in self.devices.items() if name != "server")
+
+
+class Stop(Options):
+    """When the run ends; whichever comes first, and the protocol's rounds in any case.
+
+    Attributes:
+        accuracy: test accuracy to reach in ``consecutive`` evaluations in a row.
+        time: simulated seconds.
+        bytes: bytes sent in all, both directions.
+    """
+
+    accuracy: Share | None = None
+    consecutive: Positive = 1
+    time: PositiveDuration | None = None
+    bytes: Size | None = None
+
+
+class Record(Options):
+    """What is written, and how often.
+
+    Attributes:
+        path: the trace; relative to the folder where simfl runs.
+        evaluate_every: rounds between evaluations on the test set.
+        checkpoint_every: rounds between saved server states, from which a killed run resumes.
+    """
+
+    path: str
+    evaluate_every: Positive = 1
+    checkpoint_every: Positive = 50
+
+
+class Scenario(Options):
+    """One experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    seed: Annotated[int, Field(ge=0)]
+    learning: Learning
+    platform: Platform
+    topology: TopologyChoice
+    protocol: ProtocolChoice
+    codec: CodecChoice
+    stop: Stop = Stop()
+    record: Record
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> Scenario:
+        groups = [name for name in self.platform.devices if name != "server"]
+        if isinstance(self.platform.network, SharedMedium):
+            for group in self.platform.network.rates:
+                if group not in groups:
+                    mend = did_you_mean(group, groups)
+                    where = ("platform", "network", "rates", group)
+                    raise _fault(where, f"no device group '{group}'; {mend}")
+        return self
+
+    def written(self) -> dict[str, Any]:
+        """The resolved scenario: every default filled in, quantities with units, as in YAML."""
+        data = self.model_dump(mode="json")
+        data["learning"]["model"] = self.learning.model.written()
+        data["learning"]["algorithm"] = self.learning.algorithm.written()
+        for part in ("topology", "protocol", "codec"):
+            data[part] = getattr(self, part).written()
+        return data
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario, each plug-in's options included, for editors."""
+    schema = Scenario.model_json_schema(mode="validation")
+    definitions = schema["$defs"]
+    choices = (ModelChoice, AlgorithmChoice, CodecChoice, TopologyChoice, ProtocolChoice)
+    for choice in choices:
+        kind = choice.registry()
+        variants = []
+        for name in kind.names():
+            options = kind.get(name).options.model_json_schema(mode="validation")
+            definitions.update(options.pop("$defs", {}))
+            options["properties"] = {"name": {"const": name}} | options.get("properties", {})
+            options["required"] = ["name", *options.get("required", [])]
+            variants.append(options)
+        definitions[choice.__name__] = {"description": choice.__doc__, "oneOf": variants}
+    names = plugins.DATASETS.names()
+    definitions["Dataset"]["properties"]["name"] = {"enum": names}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

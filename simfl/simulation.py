@@ -1,0 +1,279 @@
+"""The composition root: a scenario becomes objects, the objects run, a trace remains."""
+
+from __future__ import annotations
+
+import platform as host
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import simpy
+import torch
+import yaml
+
+from simfl.cost.device import StackDevice
+from simfl.cost.link import SERVER, AccessLinksModel, NetworkModel, SharedMediumModel
+from simfl.datafolder import locate
+from simfl.devices import load_device
+from simfl.errors import CostError, ScenarioError, SimflError, TraceError
+from simfl.keys import Key, digest_of_files, key_of
+from simfl.learning.problem import LocalUpdate, Problem
+from simfl.memo import Artifact, Promise, Recipe, Store
+from simfl.memo.checkpoints import Checkpoints
+from simfl.record import Trace, TraceWriter
+from simfl.running import Forecast, Parts, Progress, Recording, Simulation, Tape, places
+from simfl.scenario import Scenario, loads
+from simfl.scenario.schema import AccessLinks
+from simfl.work import Manifest
+
+_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
+_THREADS: Final = 1
+
+
+def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
+    """Make the objects that a scenario names.
+
+    Raises:
+        SimflError: a device, data set or combination that does not exist.
+    """
+    # one thread: results do not depend on how many cores this machine has
+    torch.set_num_threads(_THREADS)
+    devices = {}
+    for group, choice in scenario.platform.devices.items():
+        try:
+            devices[group] = load_device(choice.model)
+        except CostError as error:
+            raise CostError(f"platform.devices.{group}.model: {error}") from error
+    clients = scenario.platform.clients
+    cohort = getattr(scenario.protocol.options, "cohort", None)
+    if cohort is not None and cohort > clients:
+        raise ScenarioError(
+            f"protocol.cohort: {cohort} of {clients} clients; give at most {clients}, or add devices"
+        )
+    network = _network(scenario, devices)
+    located = locate(scenario.learning.dataset, data_dir)
+    if clients > len(located.dataset.train_labels):
+        raise ScenarioError(
+            f"platform.devices: {clients} clients for {len(located.dataset.train_labels)} training "
+            f"samples of {located.dataset.name}; give fewer"
+        )
+    architecture = scenario.learning.model.plugin().build(
+        scenario.learning.model.options,
+        classes=located.dataset.classes,
+        sample_shape=located.dataset.sample_shape,
+    )
+    local = scenario.learning.local.model_dump(exclude={"optimizer"})
+    problem = Problem(
+        architecture=architecture,
+        dataset=located.dataset,
+        clients=clients,
+        local=LocalUpdate(**local),
+        seed=scenario.seed,
+    )
+    algorithm = scenario.learning.algorithm
+    overlay = scenario.topology.plugin().build(
+        scenario.topology.options, list(places(scenario)), seed=scenario.seed
+    )
+    return Parts(
+        scenario=scenario,
+        located=located,
+        problem=problem,
+        algorithm=algorithm.plugin().build(algorithm.options, problem),
+        codec=scenario.codec.plugin().build(scenario.codec.options),
+        devices=devices,
+        network=network,
+        overlay=overlay,
+    )
+
+
+def run(
+    scenario: Scenario,
+    *,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    on_start: Callable[[Parts], None] | None = None,
+    on_round: Callable[[Progress], None] | None = None,
+) -> Trace:
+    """Run a scenario to its end.
+
+    Args:
+        scenario: what to run.
+        data_dir: where data sets lie; see `simfl.datafolder.locate`.
+        out: the trace's path, instead of the scenario's.
+        on_start: called once everything is built.
+        on_round: called after each round.
+
+    Raises:
+        SimflError: bad input, or a device that cannot hold its part; what was simulated until then
+            stays in the trace.
+    """
+    path = out or Path(scenario.record.path)
+    parts = build(scenario, data_dir)
+    if on_start:
+        on_start(parts)
+    _checkpoints(path).clear()
+    _simulate(parts, path, {}, _checkpoints(path), on_round)
+    return Trace(path)
+
+
+def resume(
+    path: Path,
+    *,
+    data_dir: Path | None = None,
+    on_start: Callable[[Parts], None] | None = None,
+    on_round: Callable[[Progress], None] | None = None,
+) -> Trace:
+    """Finish a run that was killed: what its trace records is not computed again.
+
+    The trace is written anew beside the old one and takes its place at the end; being killed once
+    more loses nothing either.
+
+    Raises:
+        TraceError: not a trace.
+        ScenarioError: the data set is not the one of the first part.
+    """
+    old, beside = Trace(path), path.with_name(path.name + ".resumed")
+    if old.complete:
+        return old
+    if beside.exists():
+        try:
+            later = Trace(beside)
+        except TraceError:
+            beside.unlink()
+        else:
+            if len(later.raw("activities")) > len(old.raw("activities")):
+                beside.replace(path)
+                old = Trace(path)
+    parts = build(loads(old.scenario, str(path)), data_dir)
+    if parts.located.dataset.digest() != old.dataset["digest"]:
+        raise ScenarioError(
+            f"{path}: was run on {old.dataset['name']}, and {parts.located.dataset.name} as found "
+            "now is other data; give the --data-dir of the first part"
+        )
+    if on_start:
+        on_start(parts)
+    _simulate(parts, beside, old.recorded(), _checkpoints(path), on_round)
+    beside.replace(path)
+    return Trace(path)
+
+
+def plan(scenario: Scenario, data_dir: Path | None = None) -> tuple[Parts, Tape]:
+    """One round by counting: the protocol, devices and network as in a run, and nothing trained."""
+    parts, tape = build(scenario, data_dir), Tape()
+    env = simpy.Environment()
+    algorithm = parts.algorithm
+
+    def promise(verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
+        return Forecast(verb, args, algorithm.forecast)
+
+    simulation = Simulation(env, parts, tape, promise, lambda _round, _state: None)
+    simulation.play(rounds=1)
+    return parts, tape
+
+
+def _simulate(
+    parts: Parts,
+    path: Path,
+    recorded: Mapping[Key, Manifest],
+    checkpoints: Checkpoints,
+    on_round: Callable[[Progress], None] | None,
+) -> None:
+    store = Store(lambda value: value.manifest(), recorded, checkpoints)
+    name = key_of(parts.algorithm.name, _learning_digest(), _backend())
+
+    def promise(verb: Callable[..., Any], *args: Any) -> Promise[Any]:
+        return store.promise(Recipe(verb, f"{verb.__name__} {name}", args))
+
+    env = simpy.Environment()
+    writer = TraceWriter(path, _node_rows(parts), _attributes(parts))
+    recording = Recording(env, parts, writer, promise, store, on_round)
+    simulation = Simulation(env, parts, recording, promise, recording.observe)
+    try:
+        status = simulation.play(recording.ended)
+    except SimflError as error:
+        if isinstance(error, TraceError):
+            writer.abandon()
+        else:
+            writer.close(f"failed: {error}")
+        raise
+    except BaseException:
+        # interrupted: what stands is whole, and can be resumed
+        writer.close("interrupted")
+        raise
+    writer.close(f"complete: {status}")
+    checkpoints.clear()
+
+
+def _checkpoints(path: Path) -> Checkpoints:
+    return Checkpoints(path.with_name(path.name + ".checkpoints"))
+
+
+def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkModel:
+    """The scenario's network over node names."""
+    choice, nodes = scenario.platform.network, places(scenario)
+    if isinstance(choice, AccessLinks):
+        server = {SERVER: choice.server_down}, {SERVER: choice.server_up}
+        down, up = ({place: rate for place, rate in limit.items() if rate} for limit in server)
+        for node in nodes:
+            if node != SERVER:
+                down[node], up[node] = choice.down, choice.up
+        return AccessLinksModel(
+            down_bps=down, up_bps=up, latency_s=choice.latency, places=frozenset(nodes)
+        )
+    rates = {}
+    for node, group in nodes.items():
+        if node == SERVER:
+            continue
+        radio = devices[group].radio
+        rate = choice.rates.get(group) or choice.rate or (radio.value if radio else None)
+        if rate is None:
+            raise ScenarioError(
+                f"platform.network: device '{devices[group].name}' has no radio rate of its own; "
+                f"give rate, or rates: {{{group}: ...}}"
+            )
+        rates[node] = rate
+    return SharedMediumModel(rates_bps=rates, exchange_overhead_s=choice.exchange_overhead)
+
+
+def _learning_digest() -> str:
+    """Of every source file that decides what is computed."""
+    root = Path(__file__).parent
+    files = [p for part in _LEARNING for p in (root / part).rglob("*.py")]
+    return digest_of_files([*files, root / "tensors.py", root / "keys.py"])
+
+
+def _backend() -> str:
+    """What decides the last bit of a result."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__} cpu {capability} threads {_THREADS}"
+
+
+def _node_rows(parts: Parts) -> list[tuple[Any, ...]]:
+    held = iter(parts.problem.participants)
+    rows: list[tuple[Any, ...]] = []
+    for node, group in places(parts.scenario).items():
+        device = parts.devices[group].name
+        if node == SERVER:
+            rows.append((node, -1, "server", device, 0))
+        else:
+            client = next(held)
+            rows.append((node, client.index, "client", device, client.samples))
+    return rows
+
+
+def _attributes(parts: Parts) -> dict[str, Any]:
+    packages = ("simfl", "torch", "numpy", "simpy", "h5py")
+    return {
+        "scenario": yaml.safe_dump(parts.scenario.written(), sort_keys=False),
+        "seed": parts.scenario.seed,
+        "dataset": {
+            "asked": parts.located.asked,
+            "name": parts.located.dataset.name,
+            "stands_in": parts.located.stands_in,
+            "digest": parts.located.dataset.digest(),
+        },
+        "devices": {g: d.model_dump(mode="json") for g, d in parts.devices.items()},
+        "versions": {name: version(name) for name in packages}
+        | {"python": host.python_version(), "backend": _backend()},
+    }

@@ -1,0 +1,131 @@
+"""Named tensors packed in one vector, and the masks over them.
+
+One vector per model keeps averaging, masking and copying to one operation each; the names are
+views into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from simfl.work import Manifest, TensorInfo
+
+DTYPE: Final = "float32"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names and shapes of tensors packed one after the other."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Entries per tensor."""
+        return tuple(prod(shape) for shape in self.shapes)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each tensor starts in the packed vector."""
+        ends = [0]
+        for size in self.sizes:
+            ends.append(ends[-1] + size)
+        return tuple(ends[:-1])
+
+    @cached_property
+    def size(self) -> int:
+        """Entries of all tensors."""
+        return sum(self.sizes)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The named tensors as views into ``flat``, a vector of `size` entries."""
+        parts = torch.split(flat, self.sizes)
+        return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class NamedTensors(Mapping[str, Tensor]):
+    """A mapping of names to tensors over one packed vector ``flat``; never changed once built."""
+
+    layout: Layout
+    flat: Tensor
+
+    @cached_property
+    def _views(self) -> dict[str, Tensor]:
+        return self.layout.views(self.flat)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.names)
+
+    def __len__(self) -> int:
+        return len(self.layout.names)
+
+    @classmethod
+    def pack(cls, tensors: Mapping[str, Tensor]) -> NamedTensors:
+        """Copy tensors into one vector, in their order."""
+        layout = Layout(tuple(tensors), tuple(tuple(t.shape) for t in tensors.values()))
+        return cls(layout, torch.cat([t.detach().reshape(-1) for t in tensors.values()]))
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Which entries are kept: 1 or 0 for every entry of a layout, 1 throughout where nothing is pruned."""
+
+    layout: Layout
+    flat: Tensor
+
+    @cached_property
+    def kept(self) -> tuple[int, ...]:
+        """Kept entries per tensor."""
+        return tuple(int(part.sum()) for part in torch.split(self.flat, self.layout.sizes))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest of any tensors under these masks: the same object each time."""
+        return _manifest(self.layout, self.kept)
+
+    @cached_property
+    def views(self) -> dict[str, Tensor]:
+        """The mask of each tensor."""
+        return self.layout.views(self.flat)
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """What is sent: tensors, with their masks where the receiver is to know the structure."""
+
+    tensors: NamedTensors
+    masks: Masks | None = None
+
+    def manifest(self) -> Manifest:
+        """Its counts."""
+        return manifest_of(self.tensors, self.masks)
+
+
+@lru_cache(maxsize=1024)
+def _manifest(layout: Layout, kept: tuple[int, ...]) -> Manifest:
+    return Manifest(
+        tensors=tuple(
+            TensorInfo(name=name, shape=shape, dtype=DTYPE, nonzero=nonzero)
+            for name, shape, nonzero in zip(layout.names, layout.shapes, kept, strict=True)
+        )
+    )
+
+
+def manifest_of(tensors: NamedTensors, masks: Masks | None) -> Manifest:
+    """Count stored entries: those the masks keep, or without masks those that are not zero."""
+    if masks is not None:
+        return masks.manifest
+    parts = torch.split(tensors.flat, tensors.layout.sizes)
+    return _manifest(tensors.layout, tuple(int(torch.count_nonzero(p)) for p in parts))

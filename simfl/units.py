@@ -1,0 +1,102 @@
+"""Quantities with units: what a person writes, in SI base units inside.
+
+A scenario or device file writes every dimensional value as text with its unit; a bare number is an
+error. Bits are for rates only. ``Mbit`` is 10^6 bits and ``MiB`` is 2^20 bytes: never the same.
+"""
+
+import re
+from typing import Final, NewType
+
+Seconds = NewType("Seconds", float)
+Bytes = NewType("Bytes", int)
+BitsPerSecond = NewType("BitsPerSecond", float)
+
+_SI: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_IEC: Final = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+
+UNITS: Final[dict[str, dict[str, float]]] = {
+    "time": {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
+    "rate": {f"{p}bit/s": f for p, f in _SI.items()}
+    | {f"{p}B/s": 8 * f for p, f in (_SI | _IEC).items()},
+    "size": {f"{p}B": f for p, f in (_SI | _IEC).items()},
+    "compute": {f"{p}flop/s": f for p, f in _SI.items()},
+    "throughput": {f"{p}B/s": f for p, f in (_SI | _IEC).items()},  # bytes per second
+}
+EXAMPLES: Final = {
+    "time": "5 ms",
+    "rate": "20 Mbit/s",
+    "size": "1 MiB",
+    "compute": "1.02 Gflop/s",
+    "throughput": "2550 MB/s",
+}
+_QUANTITY: Final = re.compile(r"\s*([-+]?[0-9][0-9_]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
+
+
+def parse(text: object, dimension: str) -> float:
+    """Read a quantity, in SI base units: seconds, bits per second, bytes or FLOP per second.
+
+    Args:
+        text: a number and a unit, such as ``"20 Mbit/s"``.
+        dimension: a key of `UNITS`.
+
+    Raises:
+        ValueError: not text, no number, no unit or a unit of another dimension.
+
+    >>> parse("20 Mbit/s", "rate"), parse("5 ms", "time"), parse("1 MiB", "size")
+    (20000000.0, 0.005, 1048576.0)
+    """
+    units, example = UNITS[dimension], EXAMPLES[dimension]
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} has no unit; write a {dimension} with its unit, e.g. '{example}'")
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"'{text}' is not a {dimension}; write a number and a unit, e.g. '{example}'")
+    number, unit = match.groups()
+    if not unit:
+        raise ValueError(f"'{text}' has no unit; write a {dimension} with its unit, e.g. '{example}'")
+    if unit not in units:
+        raise ValueError(f"'{unit}' is no unit of {dimension}; use one of {', '.join(units)}")
+    # 20 ms is 20 / 1000 exactly rounded, where 20 * 1e-3 may miss the nearest float
+    factor = units[unit]
+    return float(number) / round(1 / factor) if factor < 1 else float(number) * factor
+
+
+def exact(value: float, dimension: str) -> str:
+    """Write a quantity so that `parse` gives back the same float, in the largest fitting unit.
+
+    >>> exact(20e6, "rate"), exact(0.005, "time"), exact(1048576, "size")
+    ('20 Mbit/s', '5 ms', '1 MiB')
+    """
+    units = UNITS[dimension]
+    for unit, factor in sorted(units.items(), key=lambda item: -item[1]):
+        text = f"{value / factor:.12g} {unit}"
+        if value >= factor and "e" not in text and parse(text, dimension) == value:
+            return text
+    base = next(unit for unit, factor in units.items() if factor == 1.0)
+    return f"{value!r} {base}"
+
+
+def show_seconds(seconds: float) -> str:
+    """A time for a person.
+
+    >>> show_seconds(0.0123), show_seconds(71.2), show_seconds(9000)
+    ('12.3 ms', '71.2 s', '2 h 30 min')
+    """
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 600:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def show_bytes(nbytes: float) -> str:
+    """A size for a person.
+
+    >>> show_bytes(512), show_bytes(1704326), show_bytes(3.2e9)
+    ('512 B', '1.63 MiB', '2.98 GiB')
+    """
+    for unit, factor in (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.2f} {unit}"
+    return f"{nbytes:.0f} B"
