@@ -137,8 +137,8 @@ class Problem:
 
     def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
         if self.local.loss == "bce_with_logits":
-            return ClientData(images.float() / 255, one_hot(labels, self.dataset.classes).float())
-        return ClientData(images.float() / 255, labels)
+            return ClientData(images.float().div_(255), one_hot(labels, self.dataset.classes).float())
+        return ClientData(images.float().div_(255), labels)
 
 
 class TrainedModule:
