@@ -1,1 +1,57 @@
-"""simfl: how many seconds and bytes will this federated training need, on this network and devices?"""
+"""simfl: how many seconds and bytes will this federated training need, on this network and devices?
+
+    >>> import simfl
+    >>> scenario = simfl.load("pi_lenet", ["seed=2"])
+    >>> scenario.seed
+    2
+
+Everything here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simfl.api import load, plan, resume, run
+    from simfl.errors import SimflError
+    from simfl.record import Trace
+    from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, PROTOCOLS, TOPOLOGIES
+    from simfl.scenario import Scenario
+
+__all__ = [
+    "ALGORITHMS",
+    "CODECS",
+    "DATASETS",
+    "MODELS",
+    "PROTOCOLS",
+    "TOPOLOGIES",
+    "Scenario",
+    "SimflError",
+    "Trace",
+    "load",
+    "plan",
+    "resume",
+    "run",
+]
+
+_HOMES = {
+    "load": "simfl.api",
+    "plan": "simfl.api",
+    "resume": "simfl.api",
+    "run": "simfl.api",
+    "Trace": "simfl.record",
+    "Scenario": "simfl.scenario",
+    "SimflError": "simfl.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'simfl' has no attribute '{name}'")
+    return getattr(import_module(_HOMES.get(name, "simfl.registry")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -31,59 +31,65 @@ _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
 _THREADS: Final = 1
 
 
-def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
-    """Make the objects that a scenario names.
+def check(scenario: Scenario) -> tuple[dict[str, StackDevice], NetworkModel]:
+    """The devices and the network that a scenario names, and whether they fit; no data is opened.
 
     Raises:
-        SimflError: a device, data set or combination that does not exist.
+        SimflError: a device, cohort or network that cannot be.
     """
-    # one thread: results do not depend on how many cores this machine has
-    torch.set_num_threads(_THREADS)
     devices = {}
     for group, choice in scenario.platform.devices.items():
         try:
             devices[group] = load_device(choice.model)
         except CostError as error:
             raise CostError(f"platform.devices.{group}.model: {error}") from error
-    clients = scenario.platform.clients
-    cohort = getattr(scenario.protocol.options, "cohort", None)
+    clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
     if cohort is not None and cohort > clients:
         raise ScenarioError(
             f"protocol.cohort: {cohort} of {clients} clients; give at most {clients}, or add devices"
         )
-    network = _network(scenario, devices)
+    return devices, _network(scenario, devices)
+
+
+def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
+    """Make the objects that a scenario names.
+
+    Raises:
+        SimflError: a device, data set or combination that cannot be.
+    """
+    # one thread: results do not depend on how many cores this machine has
+    torch.set_num_threads(_THREADS)
+    devices, network = check(scenario)
     located = locate(scenario.learning.dataset, data_dir)
-    if clients > len(located.dataset.train_labels):
+    clients, samples = scenario.platform.clients, len(located.dataset.train_labels)
+    if clients > samples:
         raise ScenarioError(
-            f"platform.devices: {clients} clients for {len(located.dataset.train_labels)} training "
-            f"samples of {located.dataset.name}; give fewer"
+            f"platform.devices: {clients} clients for {samples} training samples of "
+            f"{located.dataset.name}; give fewer"
         )
-    architecture = scenario.learning.model.plugin().build(
-        scenario.learning.model.options,
-        classes=located.dataset.classes,
-        sample_shape=located.dataset.sample_shape,
-    )
-    local = scenario.learning.local.model_dump(exclude={"optimizer"})
+    learning = scenario.learning
     problem = Problem(
-        architecture=architecture,
+        architecture=learning.model.plugin().build(
+            learning.model.options,
+            classes=located.dataset.classes,
+            sample_shape=located.dataset.sample_shape,
+        ),
         dataset=located.dataset,
         clients=clients,
-        local=LocalUpdate(**local),
+        local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         seed=scenario.seed,
-    )
-    algorithm = scenario.learning.algorithm
-    overlay = scenario.topology.plugin().build(
-        scenario.topology.options, list(places(scenario)), seed=scenario.seed
     )
     return Parts(
         scenario=scenario,
         located=located,
         problem=problem,
-        algorithm=algorithm.plugin().build(algorithm.options, problem),
+        algorithm=learning.algorithm.plugin().build(learning.algorithm.options, problem),
         codec=scenario.codec.plugin().build(scenario.codec.options),
         devices=devices,
         network=network,
-        overlay=overlay,
+        overlay=scenario.topology.plugin().build(
+            scenario.topology.options, list(places(scenario)), seed=scenario.seed
+        ),
     )
 
 

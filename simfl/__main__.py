@@ -1,0 +1,6 @@
+"""``python -m simfl``."""
+
+from simfl.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The command line. Errors are one line each on standard error, and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from enum import Enum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from simfl.errors import ScenarioError, SimflError
+
+if TYPE_CHECKING:
+    from simfl.record import Trace
+    from simfl.running import Parts
+    from simfl.scenario import Scenario
+
+app = typer.Typer(
+    name="simfl",
+    help="How many seconds and bytes will this federated training need, on this network and devices?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ScenarioName = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `simfl list scenarios`.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes, e.g. learning.algorithm.level=5."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of data sets (MNIST/raw/... below it). Else SIMFL_DATA, else the cache."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of a run.")]
+
+
+@app.callback()
+def _configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what simfl does.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+
+
+@app.command()
+def run(
+    scenario: ScenarioName,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the scenario's seed.")] = None,
+    out_path: Annotated[
+        Path | None, typer.Option("--out", help="The trace, instead of record.path.")
+    ] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run; train nothing.")
+    ] = False,
+) -> None:
+    """Run a scenario: train, time it, write the trace."""
+    loaded = _load(scenario, overrides, seed)
+    from simfl import api, terminal
+
+    if dry_run:
+        parts, tape = api.plan(loaded, data_dir=data_dir)
+        terminal.show_plan(out, parts, tape)
+        return
+    path = out_path or Path(loaded.record.path)
+    _refuse_to_overwrite(path)
+    screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
+    with _interruptible(path), screen:
+        trace = api.run(
+            loaded, data_dir=data_dir, out=path, on_start=screen.start, on_round=screen.round
+        )
+    _finish(trace, quiet)
+
+
+@app.command()
+def resume(trace: TracePath, data_dir: DataDir = None, quiet: Quiet = False) -> None:
+    """Finish a run that was killed; what its trace records is not computed again."""
+    from simfl import api, terminal
+    from simfl.record import Trace
+
+    if Trace(trace).complete and not quiet:
+        out.print(f"{trace}: complete already", markup=False)
+    screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
+    with _interruptible(trace), screen:
+        finished = api.resume(
+            trace, data_dir=data_dir, on_start=screen.start, on_round=screen.round
+        )
+    _finish(finished, quiet)
+
+
+@app.command()
+def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
+    """Check a scenario, its devices and its network; open no data."""
+    loaded = _load(scenario, overrides, None)
+    from simfl.simulation import check
+
+    check(loaded)
+    out.print(f"{scenario}: valid", markup=False)
+
+
+@app.command()
+def report(trace: TracePath) -> None:
+    """Summarise a trace as text."""
+    from simfl import terminal
+    from simfl.record import Trace
+
+    terminal.show_report(out, Trace(trace))
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    models = "models"
+    algorithms = "algorithms"
+    devices = "devices"
+    codecs = "codecs"
+    datasets = "datasets"
+    topologies = "topologies"
+    protocols = "protocols"
+    scenarios = "scenarios"
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what a scenario can name."""
+    from simfl.listing import show_list
+
+    show_list(out, kind.value)
+
+
+@app.command()
+def schema() -> None:
+    """Print the scenario's JSON Schema, for editors."""
+    from simfl.scenario import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+def _load(scenario: str, overrides: list[str] | None, seed: int | None) -> Scenario:
+    from simfl.api import load
+
+    changes = list(overrides or [])
+    if seed is not None:
+        changes.append(f"seed={seed}")
+    return load(scenario, changes)
+
+
+def _refuse_to_overwrite(path: Path) -> None:
+    """A trace that could still be resumed, or a file that is no trace, is never written over."""
+    if not path.exists():
+        return
+    from simfl.record import Trace
+
+    try:
+        status = Trace(path).status
+    except SimflError as error:
+        raise ScenarioError(
+            f"{path}: stands already and is not a whole trace; remove it, or give another --out"
+        ) from error
+    if not status.startswith(("complete", "failed")):
+        raise ScenarioError(
+            f"{path}: an unfinished run; simfl resume {path}, remove it, or give another --out"
+        )
+
+
+def _finish(trace: Trace, quiet: bool) -> None:
+    from simfl import terminal
+
+    if not quiet:
+        terminal.show_report(out, trace)
+
+
+class _interruptible:
+    """Ctrl-C leaves a trace that can be resumed, and says so."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            err.print(f"interrupted; go on with: simfl resume {self._path}", markup=False)
+            sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        err.print(f"error: {line}", markup=False)
+    sys.exit(2)
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app(standalone_mode=True)
+    except SimflError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'simfl'}: {error.strerror or error}; free space or mend the path")
+
+
+if __name__ == "__main__":
+    main()

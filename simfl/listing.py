@@ -1,0 +1,58 @@
+"""Lists of what a scenario can name; nothing heavy is imported for them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simfl import registry, resources
+from simfl.devices import load_device
+
+
+def show_list(console: Console, kind: str) -> None:
+    """Names and one line each."""
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, text in _described(kind):
+        table.add_row(name, Text(text))
+    console.print(table)
+
+
+def _described(kind: str) -> list[tuple[str, str]]:
+    if kind == "scenarios":
+        root = resources.folder("scenarios")
+        return [(n, _comment(root / f"{n}.yaml")) for n in resources.names("scenarios")]
+    if kind == "devices":
+        devices = [load_device(name) for name in resources.names("device_models")]
+        return [(d.name, f"{d.description}; {d.stack}") for d in devices]
+    registries = {
+        "models": registry.MODELS,
+        "algorithms": registry.ALGORITHMS,
+        "codecs": registry.CODECS,
+        "datasets": registry.DATASETS,
+        "topologies": registry.TOPOLOGIES,
+        "protocols": registry.PROTOCOLS,
+    }
+    folder = Path(__file__).parent / kind
+    return [(n, _docstring(folder / f"{n}.py")) for n in registries[kind].names()]
+
+
+def _docstring(path: Path) -> str:
+    """The first line of a module's docstring, the module not imported."""
+    if not path.is_file():
+        return ""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def _comment(path: Path) -> str:
+    """The first comment of a scenario that is not for its editor."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "yaml-language-server" not in line:
+            return line.lstrip("# ")
+    return ""

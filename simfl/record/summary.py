@@ -1,0 +1,108 @@
+"""What a trace says, in a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import yaml
+
+from simfl.record.reader import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One run in numbers.
+
+    Attributes:
+        rounds: finished ones.
+        time_s: simulated, to the end of the last activity.
+        preparation_s: simulated, before the first round (server pruning).
+        accuracy: of the last evaluation; nan if there was none.
+        best_accuracy: of all evaluations.
+        target: the scenario's accuracy to reach, if any, held ``consecutive`` evaluations.
+        target_s: simulated time at which that was so; inf if never.
+        target_round: the round of it.
+        round_s: mean simulated length of a round.
+        round_compute_s: mean, of the slowest client's computing in it.
+        down_bytes: sent by the server.
+        up_bytes: sent to it.
+    """
+
+    rounds: int
+    time_s: float
+    preparation_s: float
+    accuracy: float
+    best_accuracy: float
+    target: float | None
+    consecutive: int
+    target_s: float
+    target_round: int | None
+    round_s: float
+    round_compute_s: float
+    down_bytes: int
+    up_bytes: int
+
+
+def summarise(trace: Trace) -> Summary:
+    """Read the numbers off the tables."""
+    stop = yaml.safe_load(trace.scenario)["stop"]
+    target, consecutive = stop["accuracy"], stop["consecutive"]
+    activities, transfers, scores = trace.activities, trace.transfers, trace.scores
+    ends = activities[activities["verb"] == "aggregate"]
+    rounds, first_s = len(ends), _preparation_s(activities)
+    time_s = max([0.0, *activities["end_s"].tail(1), *transfers["end_s"].tail(1)])
+    compute = slowest_compute(activities)
+    down = transfers["source"] == "server"
+    accuracy = scores["accuracy"]
+    return Summary(
+        rounds=rounds,
+        time_s=time_s,
+        preparation_s=first_s,
+        accuracy=float(accuracy.iloc[-1]) if len(accuracy) else float("nan"),
+        best_accuracy=float(accuracy.max()) if len(accuracy) else float("nan"),
+        target=target,
+        consecutive=consecutive,
+        target_s=trace.time_to_accuracy(target, consecutive) if target else float("inf"),
+        target_round=trace.rounds_to_accuracy(target, consecutive) if target else None,
+        round_s=(float(ends["end_s"].iloc[-1]) - first_s) / rounds if rounds else float("nan"),
+        round_compute_s=float(compute.mean()) if len(compute) else float("nan"),
+        down_bytes=int(transfers["nbytes"][down].sum()),
+        up_bytes=int(transfers["nbytes"][~down].sum()),
+    )
+
+
+def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
+    """Per round, the seconds that its slowest client trained."""
+    training = activities[activities["verb"] == "train"]
+    seconds = training["end_s"] - training["start_s"]
+    return seconds.groupby(training["round"]).max()
+
+
+def by_device(trace: Trace) -> pd.DataFrame:
+    """Per device model: nodes, mean seconds computing per node, and bytes sent and received."""
+    nodes = trace.nodes.set_index("node")
+    activities, transfers = trace.activities, trace.transfers
+    busy = (activities["end_s"] - activities["start_s"]).groupby(activities["node"]).sum()
+    per_node = pd.DataFrame(
+        {
+            "role": nodes["role"],
+            "device": nodes["device"],
+            "nodes": 1,
+            "busy_s": busy.reindex(nodes.index, fill_value=0.0),
+            "sent_bytes": _bytes_by(transfers, "source", nodes.index),
+            "received_bytes": _bytes_by(transfers, "target", nodes.index),
+        }
+    )
+    table = per_node.groupby(["role", "device"], sort=False).sum().reset_index()
+    table["busy_s"] /= table["nodes"]
+    return table
+
+
+def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Series[int]:
+    return transfers["nbytes"].groupby(transfers[side]).sum().reindex(nodes, fill_value=0)
+
+
+def _preparation_s(activities: pd.DataFrame) -> float:
+    first = activities[activities["verb"] == "initial"]["end_s"]
+    return float(first.iloc[0]) if len(first) else 0.0

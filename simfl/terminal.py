@@ -1,0 +1,184 @@
+"""What a person sees: the live line, the plan, the report, the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+import yaml
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.table import Table
+from rich.text import Text
+
+from simfl.cost.link import SERVER
+from simfl.record import Trace
+from simfl.record.summary import by_device, summarise
+from simfl.running import Parts, Progress, Tape
+from simfl.units import show_bytes, show_seconds
+
+_PLAIN_EVERY_S: Final = 10.0
+
+
+class Live:
+    """The progress of a run: one live line on a terminal, else a line now and then.
+
+    Args:
+        console: where it goes.
+        quiet: say nothing.
+        clock: host seconds, for the host's time per round.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool, clock: Callable[[], float]) -> None:
+        self._console, self._quiet, self._clock = console, quiet, clock
+        self._live: RichLive | None = None
+        self._rounds: int | None = None
+        self._begun_s = self._said_s = clock()
+        self._first_round = 0
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def start(self, parts: Parts) -> None:
+        """Say what runs, and on which data."""
+        self._rounds = getattr(parts.scenario.protocol.options, "rounds", None)
+        if self._quiet:
+            return
+        show_what(self._console, parts)
+        if self._console.is_terminal:
+            self._live = RichLive(console=self._console, refresh_per_second=8, transient=True)
+            self._live.start()
+            self._live.update(Text("preparing: data, server pruning"))
+
+    def round(self, now: Progress) -> None:
+        """A round ended."""
+        at = self._clock()
+        if now.round == 0:
+            self._begun_s, self._first_round = at, now.round
+        if self._quiet:
+            return
+        if self._live:
+            self._live.update(Text(self._line(now, at)))
+        elif at - self._said_s >= _PLAIN_EVERY_S:
+            self._said_s = at
+            self._console.print(self._line(now, at), markup=False)
+
+    def _line(self, now: Progress, at: float) -> str:
+        of = f"/{self._rounds}" if self._rounds else ""
+        accuracy = "-" if now.accuracy is None else f"{now.accuracy:.4f}"
+        done = now.round - self._first_round
+        host = f"{(at - self._begun_s) / done * 1e3:.0f} ms" if done else "-"
+        return (
+            f"round {now.round}{of}   simulated {show_seconds(now.time_s)}   accuracy {accuracy}   "
+            f"sent {show_bytes(now.nbytes)}   host {host}/round"
+        )
+
+
+def show_what(console: Console, parts: Parts) -> None:
+    """The scenario in three lines; a data set that stands in for another is said aloud."""
+    scenario, problem = parts.scenario, parts.problem
+    devices = ", ".join(
+        f"{g.count} x {g.model}" for name, g in scenario.platform.devices.items() if name != SERVER
+    )
+    size = parts.problem.layout.size
+    console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
+    console.print(
+        f"  {scenario.learning.algorithm.name} on {problem.architecture.name}, {size:,} parameters; "
+        f"{devices}; server {scenario.platform.devices[SERVER].model}",
+        markup=False,
+    )
+    data = parts.located
+    counts = f"{len(data.dataset.train_labels):,} + {len(data.dataset.test_labels):,} samples"
+    if data.stands_in:
+        console.print(
+            f"  [yellow]data: {data.dataset.name} ({counts}) stands in for {data.asked}[/yellow]: "
+            f"{data.asked} was not found; give --data-dir for the real thing"
+        )
+    else:
+        console.print(f"  data: {data.dataset.name} ({counts}) {data.folder}".rstrip(), markup=False)
+
+
+def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
+    """What would run: parameters, bytes per message, simulated seconds of one round."""
+    show_what(console, parts)
+    initial = next(span for span in tape.spans if span.verb == "initial")
+    table = Table(title="by counting; nothing was trained", title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right")
+    manifest = initial.manifest
+    table.add_row("parameters", f"{manifest.size:,}")
+    table.add_row("  stored after initial pruning", f"{manifest.nonzero:,}")
+    for direction, messages in (
+        ("down", [t for t in tape.transfers if t.source == SERVER]),
+        ("up", [t for t in tape.transfers if t.target == SERVER]),
+    ):
+        if messages:
+            size = messages[0].nbytes
+            table.add_row(f"bytes per message, {direction}", f"{size:,} ({show_bytes(size)})")
+    if initial.end_s:
+        table.add_row("before the first round", show_seconds(initial.end_s))
+    end_s = max(span.end_s for span in tape.spans)
+    training = [s for s in tape.spans if s.verb == "train"]
+    slowest = max(training, key=lambda s: s.end_s - s.start_s)
+    round_s, compute_s = end_s - initial.end_s, slowest.end_s - slowest.start_s
+    table.add_row("one round", f"{round_s:.3f} s")
+    table.add_row(f"  computing, the slowest ({slowest.node})", f"{compute_s:.3f} s")
+    table.add_row("  the rest of it: network, waiting", f"{round_s - compute_s:.3f} s")
+    console.print(table)
+
+
+def show_report(console: Console, trace: Trace) -> None:
+    """The summary of a trace."""
+    summary, data = summarise(trace), trace.dataset
+    scenario = yaml.safe_load(trace.scenario)
+    console.print(f"[bold]{scenario['name']}[/bold]  seed {scenario['seed']}   {trace.status}")
+    if data["stands_in"]:
+        console.print(f"  [yellow]data: {data['name']} stood in for {data['asked']}[/yellow]")
+    else:
+        console.print(f"  data: {data['name']}")
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    if summary.target is not None:
+        reached = summary.target_round is not None
+        held = f" in {summary.consecutive} evaluations" if summary.consecutive > 1 else ""
+        table.add_row(
+            f"time to accuracy {summary.target:g}{held}",
+            f"{show_seconds(summary.target_s)} (round {summary.target_round})"
+            if reached
+            else "not reached",
+        )
+    table.add_row("accuracy, last (best)", f"{summary.accuracy:.4f} ({summary.best_accuracy:.4f})")
+    table.add_row("rounds", f"{summary.rounds:,}")
+    table.add_row("simulated time", show_seconds(summary.time_s))
+    table.add_row("  before the first round", show_seconds(summary.preparation_s))
+    table.add_row("  mean round", f"{summary.round_s:.3f} s")
+    table.add_row("    computing, the slowest client", f"{summary.round_compute_s:.3f} s")
+    table.add_row("    network and waiting", f"{summary.round_s - summary.round_compute_s:.3f} s")
+    table.add_row("bytes down", show_bytes(summary.down_bytes))
+    table.add_row("bytes up", show_bytes(summary.up_bytes))
+    console.print(table)
+    devices = Table(box=None)
+    for column in ("role", "device", "nodes", "computing, each", "sent", "received"):
+        devices.add_column(column, justify="left" if column in ("role", "device") else "right")
+    for row in by_device(trace).itertuples():
+        devices.add_row(
+            str(row.role),
+            str(row.device),
+            str(row.nodes),
+            show_seconds(float(row.busy_s)),  # type: ignore[arg-type]
+            show_bytes(float(row.sent_bytes)),  # type: ignore[arg-type]
+            show_bytes(float(row.received_bytes)),  # type: ignore[arg-type]
+        )
+    console.print(devices)
+    console.print(f"  trace: {trace.path}", markup=False)
