@@ -1,11 +1,12 @@
 """Tables 3 and 4 of the early PruneFL paper, beside what simfl finds.
 
-    python analysis/prunefl_tables.py --run --data-dir DATA [--workers 2]    # 12 runs, about 9 min each
-    python analysis/prunefl_tables.py                                        # the tables, from the traces
+    python analysis/prunefl_tables.py --run --data-dir DATA [--workers 2]  # 12 runs
+    python analysis/prunefl_tables.py
 
-One run per method and level, scenarios/pi_lenet.yaml without its stop rule: Table 4 is its accuracy at
-federation 10,000, Table 3 the federation and simulated second at which 95 % was held in ten
-consecutive evaluations (every 10 federations). Traces lie in runs/prunefl_tables/.
+One run per method and level, scenarios/pi_lenet.yaml without its stop rule, some nine minutes.
+Table 4 is its accuracy at federation 10,000, Table 3 the federation and simulated second at which
+95 % was held in ten consecutive evaluations (every 10 federations). Traces lie in
+runs/prunefl_tables/; without --run the tables are read off them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def tables(folder: Path, seed: int) -> None:
             at = scores[scores["round"] == 10000]["accuracy"]
             if len(at):
                 found, paper = 100 * at.iloc[0], TABLE_4[method][level]
-                print(f"  {method:6} {level:2}  {found:5.2f}  paper {paper:5.1f}  {found - paper:+.2f}")
+                print(f"  {method:6} {level:2}  {found:5.2f}  paper {paper}  {found - paper:+.2f}")
     print("Table 3: to 95 % in ten consecutive evaluations")
     for method in METHODS:
         for level in sorted(LEVELS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,12 +17,11 @@ from simfl.errors import ScenarioError, SimflError
 
 if TYPE_CHECKING:
     from simfl.record import Trace
-    from simfl.running import Parts
     from simfl.scenario import Scenario
 
 app = typer.Typer(
     name="simfl",
-    help="How many seconds and bytes will this federated training need, on this network and devices?",
+    help="How many seconds and bytes will this federated training need, on these devices?",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -32,7 +31,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ScenarioName = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `simfl list scenarios`.")
+    str,
+    typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `simfl list scenarios`."),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -40,7 +40,9 @@ Overrides = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of data sets (MNIST/raw/... below it). Else SIMFL_DATA, else the cache."),
+    typer.Option(
+        help="Folder of data sets (MNIST/raw/... below it). Else SIMFL_DATA, else the cache."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of a run.")]
@@ -120,7 +122,7 @@ def report(trace: TracePath) -> None:
     terminal.show_report(out, Trace(trace))
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What can be listed."""
 
     models = "models"
@@ -211,7 +213,9 @@ def main() -> None:
     except SimflError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'simfl'}: {error.strerror or error}; free space or mend the path")
+        _fail(
+            f"{error.filename or 'simfl'}: {error.strerror or error}; free space or mend the path"
+        )
 
 
 if __name__ == "__main__":

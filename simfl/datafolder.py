@@ -49,7 +49,9 @@ def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
     for origin, folder in named:
         assert folder is not None
         if not folder.is_dir():
-            raise DataError(f"{origin}: no folder {folder}; give the one that holds {spec.files[0]}")
+            raise DataError(
+                f"{origin}: no folder {folder}; give the one that holds {spec.files[0]}"
+            )
         missing = spec.missing_in(folder)
         if missing:
             raise DataError(

@@ -22,7 +22,9 @@ def load_device(name: str) -> StackDevice:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise CostError(f"{path}: {reason}; give a device file or a name of simfl list devices") from error
+        raise CostError(
+            f"{path}: {reason}; give a device file or a name of simfl list devices"
+        ) from error
     try:
         data, lines = parse_yaml(text, str(path))
         return validate(StackDevice, data, lambda where: f"{path}:{line_of(where, lines)}")

@@ -2,6 +2,7 @@
 
     SimflError
     ├── ScenarioError        the scenario file, an override or the command line
+    ├── OptionError          an option that does not fit the rest; becomes a ScenarioError
     ├── RegistryError        an unknown plug-in name, or two plug-ins of one name
     ├── DataError            a data set that is missing, truncated or not what it says it is
     ├── CostError            a device file, or a cost that cannot be computed
@@ -19,11 +20,25 @@ from difflib import get_close_matches
 
 
 class SimflError(Exception):
-    """The root of everything simfl raises on purpose; the command line prints it and exits with 2."""
+    """The root of all that simfl raises on purpose; the command line prints it and exits with 2."""
 
 
 class ScenarioError(SimflError):
     """The scenario (file, override or option) is wrong; the message names file, line and path."""
+
+
+class OptionError(SimflError):
+    """A plug-in's option does not fit the rest of the scenario.
+
+    Args:
+        option: the key, beside the plug-in's name.
+        message: what is wrong, and the mend.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"{option}: {message}")
+        self.option = option
+        self.message = message
 
 
 class RegistryError(SimflError):

@@ -13,9 +13,15 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def _quantity(dimension: str) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+def _quantity(
+    dimension: str, *, zero: bool = False
+) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
     def read(value: object) -> float:
-        return units.parse(value, dimension)
+        number = units.parse(value, dimension)
+        if number < 0 or (number == 0 and not zero):
+            bound = "of at least 0" if zero else "above 0"
+            raise ValueError(f"'{value}' is out of range; give a {dimension} {bound}")
+        return number
 
     def write(value: float) -> str:
         return units.exact(value, dimension)
@@ -30,17 +36,17 @@ def _quantity(dimension: str) -> tuple[BeforeValidator, PlainSerializer, WithJso
     return BeforeValidator(read), PlainSerializer(write), WithJsonSchema(schema)
 
 
-Duration = Annotated[float, Field(ge=0), *_quantity("time")]
+Duration = Annotated[float, *_quantity("time", zero=True)]
 """A time of at least zero, in seconds."""
-PositiveDuration = Annotated[float, Field(gt=0), *_quantity("time")]
+PositiveDuration = Annotated[float, *_quantity("time")]
 """A time above zero, in seconds."""
-Rate = Annotated[float, Field(gt=0), *_quantity("rate")]
+Rate = Annotated[float, *_quantity("rate")]
 """A link rate above zero, in bits per second."""
-Size = Annotated[float, Field(gt=0), *_quantity("size")]
+Size = Annotated[float, *_quantity("size")]
 """A size above zero, in bytes."""
-ComputeRate = Annotated[float, Field(gt=0), *_quantity("compute")]
+ComputeRate = Annotated[float, *_quantity("compute")]
 """A computing rate above zero, in FLOP per second."""
-Throughput = Annotated[float, Field(gt=0), *_quantity("throughput")]
+Throughput = Annotated[float, *_quantity("throughput")]
 """A memory rate above zero, here in bytes per second."""
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

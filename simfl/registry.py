@@ -57,7 +57,7 @@ class Registry(Generic[T]):
                 there = getattr(old.build, "__qualname__", ""), getattr(old.build, "__module__", "")
                 if here != there:
                     raise RegistryError(
-                        f"{self.kind} '{name}' is registered twice: by {there[1]} and by {here[1]}; "
+                        f"{self.kind} '{name}' is registered by {there[1]} and by {here[1]}; "
                         "give one of them another name"
                     )
             self._plugins[name] = Plugin(name, build, options)
@@ -79,7 +79,9 @@ class Registry(Generic[T]):
         """
         if name not in self._plugins:
             if name not in self.names():
-                raise RegistryError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.names())}")
+                raise RegistryError(
+                    f"unknown {self.kind} '{name}'; {did_you_mean(name, self.names())}"
+                )
             import_module(f"{self._package}.{name}")
             if name not in self._plugins:
                 raise RegistryError(f"{self._package}.{name} does not register '{name}'")
@@ -87,7 +89,9 @@ class Registry(Generic[T]):
 
 
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", ("base", "count"))
-DATASETS: Final[Registry[Any]] = Registry("data set", "simfl.datasets", ("base", "idx", "partition"))
+DATASETS: Final[Registry[Any]] = Registry(
+    "data set", "simfl.datasets", ("base", "idx", "partition")
+)
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
 CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")

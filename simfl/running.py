@@ -189,7 +189,9 @@ class Recording:
         if self._stop.time is not None:
             limit = env.timeout(self._stop.time)
             assert limit.callbacks is not None
-            limit.callbacks.append(lambda _: self._end(f"{show_seconds(self._stop.time or 0)} passed"))
+            limit.callbacks.append(
+                lambda _: self._end(f"{show_seconds(self._stop.time or 0)} passed")
+            )
 
     def computed(self, span: Span) -> None:
         """A row of ``activities``."""
@@ -219,9 +221,7 @@ class Recording:
             self._store.checkpoint(state)
         if self._on_round:
             sent = self._down_bytes + self._up_bytes
-            now = Progress(
-                round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy
-            )
+            now = Progress(round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy)
             self._on_round(now)
 
     def _evaluate(self, round: int, state: Promise[Any]) -> None:

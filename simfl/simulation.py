@@ -16,7 +16,7 @@ from simfl.cost.device import StackDevice
 from simfl.cost.link import SERVER, AccessLinksModel, NetworkModel, SharedMediumModel
 from simfl.datafolder import locate
 from simfl.devices import load_device
-from simfl.errors import CostError, ScenarioError, SimflError, TraceError
+from simfl.errors import CostError, OptionError, ScenarioError, SimflError, TraceError
 from simfl.keys import Key, digest_of_files, key_of
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.memo import Artifact, Promise, Recipe, Store
@@ -24,7 +24,8 @@ from simfl.memo.checkpoints import Checkpoints
 from simfl.record import Trace, TraceWriter
 from simfl.running import Forecast, Parts, Progress, Recording, Simulation, Tape, places
 from simfl.scenario import Scenario, loads
-from simfl.scenario.schema import AccessLinks
+from simfl.scenario.schema import AccessLinks, Named
+from simfl.strict import Where
 from simfl.work import Manifest
 
 _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
@@ -42,12 +43,12 @@ def check(scenario: Scenario) -> tuple[dict[str, StackDevice], NetworkModel]:
         try:
             devices[group] = load_device(choice.model)
         except CostError as error:
-            raise CostError(f"platform.devices.{group}.model: {error}") from error
+            where = ("platform", "devices", group, "model")
+            raise scenario.located(where, str(error)) from error
     clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
     if cohort is not None and cohort > clients:
-        raise ScenarioError(
-            f"protocol.cohort: {cohort} of {clients} clients; give at most {clients}, or add devices"
-        )
+        message = f"{cohort} of {clients} clients; give at most {clients}, or add devices"
+        raise scenario.located(("protocol", "cohort"), message)
     return devices, _network(scenario, devices)
 
 
@@ -63,14 +64,14 @@ def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
     located = locate(scenario.learning.dataset, data_dir)
     clients, samples = scenario.platform.clients, len(located.dataset.train_labels)
     if clients > samples:
-        raise ScenarioError(
-            f"platform.devices: {clients} clients for {samples} training samples of "
-            f"{located.dataset.name}; give fewer"
-        )
+        message = f"{clients} clients for {samples} samples of {located.dataset.name}; give fewer"
+        raise scenario.located(("platform", "devices"), message)
     learning = scenario.learning
     problem = Problem(
-        architecture=learning.model.plugin().build(
-            learning.model.options,
+        architecture=_plug(
+            scenario,
+            ("learning", "model"),
+            learning.model,
             classes=located.dataset.classes,
             sample_shape=located.dataset.sample_shape,
         ),
@@ -83,12 +84,12 @@ def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
         scenario=scenario,
         located=located,
         problem=problem,
-        algorithm=learning.algorithm.plugin().build(learning.algorithm.options, problem),
-        codec=scenario.codec.plugin().build(scenario.codec.options),
+        algorithm=_plug(scenario, ("learning", "algorithm"), learning.algorithm, problem),
+        codec=_plug(scenario, ("codec",), scenario.codec),
         devices=devices,
         network=network,
-        overlay=scenario.topology.plugin().build(
-            scenario.topology.options, list(places(scenario)), seed=scenario.seed
+        overlay=_plug(
+            scenario, ("topology",), scenario.topology, list(places(scenario)), seed=scenario.seed
         ),
     )
 
@@ -178,6 +179,14 @@ def plan(scenario: Scenario, data_dir: Path | None = None) -> tuple[Parts, Tape]
     return parts, tape
 
 
+def _plug(scenario: Scenario, where: Where, choice: Named, *args: Any, **names: Any) -> Any:
+    """Build a plug-in; an option that does not fit is told with its place."""
+    try:
+        return choice.plugin().build(choice.options, *args, **names)
+    except OptionError as error:
+        raise scenario.located((*where, error.option), error.message) from error
+
+
 def _simulate(
     parts: Parts,
     path: Path,
@@ -234,10 +243,11 @@ def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkM
         radio = devices[group].radio
         rate = choice.rates.get(group) or choice.rate or (radio.value if radio else None)
         if rate is None:
-            raise ScenarioError(
-                f"platform.network: device '{devices[group].name}' has no radio rate of its own; "
-                f"give rate, or rates: {{{group}: ...}}"
+            message = (
+                f"device '{devices[group].name}' has no radio rate of its own; give rate, or "
+                f"rates: {{{group}: ...}}"
             )
+            raise scenario.located(("platform", "network"), message)
         rates[node] = rate
     return SharedMediumModel(rates_bps=rates, exchange_overhead_s=choice.exchange_overhead)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, TypeVar, get_args
 
 import yaml
@@ -37,10 +37,12 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [
-            f"{place(where)}: {'.'.join(map(str, where)) or 'file'}: {_message(item, where, owner)}"
-            for where, item, owner in _mistakes(error, model, ())
-        ]
+        lines = []
+        for item in error.errors():
+            where = tuple(part for part in item["loc"] if part not in _UNION_TAGS)
+            owner = _model_at(model, data, where[:-1])
+            path = ".".join(map(str, where)) or "file"
+            lines.append(f"{place(where)}: {path}: {_message(dict(item), where, owner)}")
         raise ScenarioError("\n".join(dict.fromkeys(lines))) from None
     except SimflError as error:
         raise ScenarioError(f"{place(())}: {error}") from error
@@ -65,11 +67,13 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[Where, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = (error.problem or "not YAML").replace("\t", "\\t")
-        raise ScenarioError(f"{source}:{line}: not YAML: {problem}; check indentation, colons and "
-                            "quotes there") from error
+        raise ScenarioError(
+            f"{source}:{line}: not YAML: {problem}; check indentation, colons and quotes there"
+        ) from error
     except yaml.YAMLError as error:
-        raise ScenarioError(f"{source}:1: not YAML: {' '.join(str(error).split())}; "
-                            "save it as UTF-8 text") from error
+        raise ScenarioError(
+            f"{source}:1: not YAML: {' '.join(str(error).split())}; save it as UTF-8 text"
+        ) from error
     lines: dict[Where, int] = {(): 1}
     if node is not None:
         _walk(node, (), lines, source)
@@ -93,36 +97,26 @@ def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) -
             _walk(value, (*where, index), lines, source)
 
 
-def _mistakes(
-    error: ValidationError, model: type[BaseModel], prefix: Where
-) -> Iterator[tuple[Where, dict[str, Any], type[BaseModel]]]:
-    """Every mistake with its path in the file and the model whose key it is.
+def _model_at(model: type[BaseModel], data: object, where: Where) -> type[BaseModel]:
+    """The model whose keys stand at a path of the data.
 
-    A plug-in's options are checked by a model of their own, inside a validator: its error arrives
-    wrapped in another, and is unwrapped here.
+    Of a union of kinds, the one that the data names; of a plug-in, the options it registered.
     """
-    for details in error.errors():
-        item: dict[str, Any] = dict(details)
-        where = prefix + tuple(p for p in item["loc"] if p not in _UNION_TAGS)
-        inner = item.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):
-            owner = item["input"].get("name") if isinstance(item["input"], dict) else None
-            choice = _model_at(model, where)
-            options = choice
-            registry = getattr(choice, "registry", None)
-            if registry is not None and owner in registry().names():
-                options = registry().get(owner).options
-            yield from _mistakes(inner, options, where)
-        else:
-            yield where, item, _model_at(model, where[len(prefix) : -1])
-
-
-def _model_at(model: type[BaseModel], where: Where) -> type[BaseModel]:
-    """The model that holds the keys at a path; of a union of kinds, the first."""
     for part in where:
         info = model.model_fields.get(str(part))
         found = _models(info.annotation) if info else []
-        model = found[0] if found else model
+        data = data.get(part) if isinstance(data, dict) else None
+        kind = data.get("kind") if isinstance(data, dict) else None
+        named = [
+            m
+            for m in found
+            if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)
+        ]
+        model = (named or found or [model])[0]
+        registry = getattr(model, "registry", None)
+        name = data.get("name") if isinstance(data, dict) else None
+        if registry is not None and name in registry.names():
+            model = registry.get(name).options
     return model
 
 
@@ -151,5 +145,7 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"{found!r} is not a mapping; write its keys below it"
     if kind.endswith(("_type", "_parsing")):
-        return f"{found!r} has the wrong type; {item['msg'].removeprefix('Input should be ')} is due"
+        return (
+            f"{found!r} has the wrong type; {item['msg'].removeprefix('Input should be ')} is due"
+        )
     return str(item["msg"])

@@ -47,7 +47,7 @@ class Layout:
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The named tensors as views into ``flat``, a vector of `size` entries."""
-        parts = torch.split(flat, self.sizes)
+        parts = flat.split(list(self.sizes))
         return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
 
 
@@ -80,7 +80,7 @@ class NamedTensors(Mapping[str, Tensor]):
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Which entries are kept: 1 or 0 for every entry of a layout, 1 throughout where nothing is pruned."""
+    """Which entries are kept: 1 or 0 for every entry of a layout; 1 where nothing was pruned."""
 
     layout: Layout
     flat: Tensor
@@ -88,7 +88,7 @@ class Masks:
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """Kept entries per tensor."""
-        return tuple(int(part.sum()) for part in torch.split(self.flat, self.layout.sizes))
+        return tuple(int(part.sum()) for part in self.flat.split(list(self.layout.sizes)))
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -127,5 +127,5 @@ def manifest_of(tensors: NamedTensors, masks: Masks | None) -> Manifest:
     """Count stored entries: those the masks keep, or without masks those that are not zero."""
     if masks is not None:
         return masks.manifest
-    parts = torch.split(tensors.flat, tensors.layout.sizes)
+    parts = tensors.flat.split(list(tensors.layout.sizes))
     return _manifest(tensors.layout, tuple(int(torch.count_nonzero(p)) for p in parts))

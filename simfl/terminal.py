@@ -93,7 +93,7 @@ def show_what(console: Console, parts: Parts) -> None:
     size = parts.problem.layout.size
     console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
     console.print(
-        f"  {scenario.learning.algorithm.name} on {problem.architecture.name}, {size:,} parameters; "
+        f"  {scenario.learning.algorithm.name} on {problem.architecture.name} ({size:,} parameters); "
         f"{devices}; server {scenario.platform.devices[SERVER].model}",
         markup=False,
     )
@@ -105,7 +105,9 @@ def show_what(console: Console, parts: Parts) -> None:
             f"{data.asked} was not found; give --data-dir for the real thing"
         )
     else:
-        console.print(f"  data: {data.dataset.name} ({counts}) {data.folder}".rstrip(), markup=False)
+        console.print(
+            f"  data: {data.dataset.name} ({counts}) {data.folder}".rstrip(), markup=False
+        )
 
 
 def show_plan(console: Console, parts: Parts, tape: Tape) -> None:

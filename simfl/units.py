@@ -47,13 +47,19 @@ def parse(text: object, dimension: str) -> float:
     """
     units, example = UNITS[dimension], EXAMPLES[dimension]
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} has no unit; write a {dimension} with its unit, e.g. '{example}'")
+        raise ValueError(
+            f"{text!r} has no unit; write a {dimension} with its unit, e.g. '{example}'"
+        )
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"'{text}' is not a {dimension}; write a number and a unit, e.g. '{example}'")
+        raise ValueError(
+            f"'{text}' is not a {dimension}; write a number and a unit, e.g. '{example}'"
+        )
     number, unit = match.groups()
     if not unit:
-        raise ValueError(f"'{text}' has no unit; write a {dimension} with its unit, e.g. '{example}'")
+        raise ValueError(
+            f"'{text}' has no unit; write a {dimension} with its unit, e.g. '{example}'"
+        )
     if unit not in units:
         raise ValueError(f"'{unit}' is no unit of {dimension}; use one of {', '.join(units)}")
     # 20 ms is 20 / 1000 exactly rounded, where 20 * 1e-3 may miss the nearest float

@@ -1,8 +1,8 @@
 """torchvision beside a CPU-only torch.
 
-PyPI's torchvision binary carries CUDA operators that cannot load without CUDA; its import then fails
-on two operators whose schemas were never declared. Declaring them first lets the rest (data sets,
-models, transforms) work; the operators themselves are not used here.
+PyPI's torchvision binary carries CUDA operators that cannot load without CUDA; its import then
+fails on two operators whose schemas were never declared. Declaring them first lets the rest (data
+sets, models, transforms) work; the operators themselves are not used here.
 """
 
 import warnings
@@ -19,7 +19,7 @@ _SCHEMAS = (
 
 @lru_cache(maxsize=1)
 def torchvision() -> ModuleType:
-    """Import torchvision, its missing operator schemas declared where the binary cannot load them."""
+    """Import torchvision; where its binary cannot load its operators, declare them first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

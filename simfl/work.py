@@ -15,7 +15,7 @@ class TensorInfo:
     """What is known of a tensor without holding it.
 
     Attributes:
-        nonzero: stored entries: those a mask keeps where there is a mask, else those that are not 0.
+        nonzero: stored entries: those a mask keeps where there is one, else those that are not 0.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Workload:
         model: the architecture's name, for a device's list of what it cannot hold.
         samples: sample passes in all (steps x batch).
         steps: optimiser steps (or inference batches): each pays the device's floor.
-        sessions: trainings begun anew (data loaded, loop set up), each with the device's session cost.
+        sessions: trainings begun anew (data loaded, loop set up); each has a cost.
         moved_bytes: memory traffic outside the layers: averaging, copying, masking.
     """
 

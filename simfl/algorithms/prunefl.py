@@ -3,8 +3,7 @@
 Source: Jiang, Wang, Ko, Lee, Tassiulas, Model Pruning Enables Efficient Federated Learning on Edge
 Devices (2019), section 3.2; levels as in section 3.1, layer-wise.
 
-Departs from the paper: nothing known. Where text and the authors' public code (January 2020) differ,
-both are options: `sample_choice` here; `gradients`, `loss`, `order` and `init` in the scenario.
+Where the text and the authors' public code (January 2020) differ, both are options: `sample_choice` here; `gradients`, `loss`, `order` and `init` in the scenario.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from simfl.algorithms.base import WorkRule
 from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
-from simfl.errors import ScenarioError
+from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import epoch_batches, train
@@ -91,19 +90,22 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         super().__init__(options, problem)
         layers = [layer.weight for layer in problem.architecture.layers]
         if options.rates is not None and len(options.rates) != len(layers):
-            raise ScenarioError(
-                f"learning.algorithm.rates: {len(options.rates)} rates for the {len(layers)} layers "
-                f"of {problem.architecture.name}; give one for each of {', '.join(layers)}"
+            raise OptionError(
+                "rates",
+                f"{len(options.rates)} rates for the {len(layers)} layers of "
+                f"{problem.architecture.name}; give one for each of {', '.join(layers)}",
             )
         if options.federated and (options.final_level or 0) < options.level:
-            raise ScenarioError(
-                "learning.algorithm.final_level: federated pruning ends at level "
-                f"{options.final_level}, below level {options.level} where it starts; give a higher one"
+            raise OptionError(
+                "final_level",
+                f"federated pruning ends at level {options.final_level}, below level "
+                f"{options.level} where it starts; give a higher one",
             )
-        if options.server_samples > len(problem.dataset.train_labels):
-            raise ScenarioError(
-                f"learning.algorithm.server_samples: {options.server_samples} of "
-                f"{len(problem.dataset.train_labels)} training samples; give fewer"
+        held = len(problem.dataset.train_labels)
+        if options.server_samples > held:
+            raise OptionError(
+                "server_samples",
+                f"{options.server_samples} of {held} training samples; give fewer",
             )
 
     def initial(self) -> ModelState:
@@ -116,16 +118,14 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         for _ in range(options.level):
             if options.initial == "sample_based":
                 batches = epoch_batches(len(samples), local.batch_size, options.server_epochs)
-                tensors = train(
-                    problem.module, local, state.tensors, state.masks, samples, batches
-                )
+                tensors = train(problem.module, local, state.tensors, state.masks, samples, batches)
                 state = replace(state, tensors=tensors)
             score = magnitude if options.initial != "random" else _with(generator)
             state = self._next_level(state, score)
         return state
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
-        """The mean; with federated pruning a level more every `prune_every` federations (step 4)."""
+        """The mean; federated pruning takes a level more every `prune_every` federations."""
         options, mean = self.options, super().aggregate(state, received)
         due = options.federated and mean.rounds % options.prune_every == 0
         if due and mean.level < (options.final_level or 0):
@@ -175,7 +175,9 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         """Rate by weight name; Table 1's where the scenario gives none."""
         layers = self.problem.architecture.layers
         if self.options.rates is not None:
-            return {layer.weight: rate for layer, rate in zip(layers, self.options.rates, strict=True)}
+            return {
+                layer.weight: rate for layer, rate in zip(layers, self.options.rates, strict=True)
+            }
         rates = {}
         for index, layer in enumerate(layers):
             linear = 0.1 if layer.output else 0.2
@@ -187,7 +189,9 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         labels, wanted = self.problem.dataset.train_labels, self.options.server_samples
         if self.options.sample_choice == "random":
             seed = seed_of(self.problem.seed, "server samples")
-            return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:wanted]
+            return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[
+                :wanted
+            ]
         share = -(-wanted // self.problem.dataset.classes)
         first = [(labels == c).nonzero()[:share, 0] for c in range(self.problem.dataset.classes)]
         return torch.cat(first).sort().values[:wanted]

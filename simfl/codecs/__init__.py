@@ -1,0 +1,1 @@
+"""Codecs: payload to bytes and back, one file each."""

@@ -101,8 +101,8 @@ class StackDevice(Options):
     """A board with a software stack, described by floors and rates per kernel.
 
     One training step costs ``step``, plus ``sparse_weight`` for every stored weight and sample of a
-    layer held sparse, plus 6 FLOP per multiply-accumulate and sample at ``dense_rate`` for the other
-    layers. A training session begun anew costs ``session``. Memory traffic outside the layers runs
+    layer held sparse, plus 6 FLOP per multiply-accumulate and sample at ``dense_rate`` for the
+    others. A training session begun anew costs ``session``. Memory traffic outside the layers runs
     at ``memory_rate``. A forward pass alone is charged a third of the kernels' time (one of the
     three products of equal size); that share is arithmetic, not measured.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-
 from torch import Tensor
 
 from simfl.options import Options
@@ -65,5 +64,3 @@ class DataSpec:
     def missing_in(self, folder: Path) -> list[str]:
         """The needed files that the folder lacks."""
         return [name for name in self.files if not (folder / name).is_file()]
-
-

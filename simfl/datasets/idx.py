@@ -8,7 +8,7 @@ from typing import Final
 
 from torch import Tensor
 
-from simfl.datasets.base import DataSpec, Dataset
+from simfl.datasets.base import Dataset, DataSpec
 from simfl.errors import DataError
 from simfl.vision import torchvision
 

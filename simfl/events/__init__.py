@@ -1,0 +1,1 @@
+"""The simulated clock: nodes, activities, flows. No tensor."""

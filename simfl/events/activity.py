@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from simpy import AllOf, Environment, Event
 
@@ -20,4 +20,4 @@ def parallel(env: Environment, activities: Iterable[Activity[T]]) -> Activity[li
     """
     processes = [env.process(activity) for activity in activities]
     yield AllOf(env, processes)
-    return [process.value for process in processes]
+    return [cast(T, process.value) for process in processes]

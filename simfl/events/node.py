@@ -61,9 +61,7 @@ class Node:
         self._processor = Resource(world.env)
         self._inbox = FilterStore(world.env)
 
-    def compute(
-        self, verb: Callable[..., T], *args: Any, round: int = 0
-    ) -> Activity[Artifact[T]]:
+    def compute(self, verb: Callable[..., T], *args: Any, round: int = 0) -> Activity[Artifact[T]]:
         """Compute on this node's device, after what it is computing already.
 
         Returns:
@@ -120,9 +118,7 @@ class Node:
             yield to._inbox.put(_Message(self.name, tag, payload))
         return payload
 
-    def receive(
-        self, sender: Node | None = None, tag: Hashable = None
-    ) -> Activity[Artifact[Any]]:
+    def receive(self, sender: Node | None = None, tag: Hashable = None) -> Activity[Artifact[Any]]:
         """Take the first message of that sender and tag from the inbox (None: of any), or wait."""
 
         def fits(message: _Message) -> bool:

@@ -1,0 +1,1 @@
+"""Learning: pure functions of states, data and seeds. No clock, no network."""

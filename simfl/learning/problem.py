@@ -48,7 +48,7 @@ class LocalUpdate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientData:
-    """Samples ready to train on: inputs (samples, channels, height, width) in [0, 1], and targets."""
+    """Samples to train on: inputs (samples, channels, height, width) in [0, 1], and targets."""
 
     inputs: Tensor
     targets: Tensor
@@ -137,7 +137,9 @@ class Problem:
 
     def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
         if self.local.loss == "bce_with_logits":
-            return ClientData(images.float().div_(255), one_hot(labels, self.dataset.classes).float())
+            return ClientData(
+                images.float().div_(255), one_hot(labels, self.dataset.classes).float()
+            )
         return ClientData(images.float().div_(255), labels)
 
 
@@ -164,3 +166,7 @@ class TrainedModule:
         """So that the next backward pass starts from nothing."""
         for parameter in self.parameters:
             parameter.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """What the last backward pass left, in the order of the parameters."""
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -46,10 +46,10 @@ def train(
     velocity = [torch.zeros_like(p) for p in parameters] if local.momentum else []
     for batch in batches:
         output = net.module(data.inputs[batch])
-        loss(local.loss, output, data.targets[batch]).backward()  # type: ignore[no-untyped-call]
-        gradients = [parameter.grad for parameter in net.parameters]
+        loss(local.loss, output, data.targets[batch]).backward()
+        gradients = net.gradients()
         if local.weight_decay:
-            gradients = torch._foreach_add(gradients, parameters, alpha=local.weight_decay)
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=local.weight_decay))
         if pruned:
             # of a gradient that accumulates, the masked entries are never looked at either
             torch._foreach_mul_([gradients[i] for i in pruned], list(pruned.values()))
@@ -69,14 +69,12 @@ def _pruned(net: TrainedModule, masks: Masks | None) -> dict[int, Tensor]:
     if masks is None:
         return {}
     sizes = masks.layout.sizes
-    return {
-        i: masks.views[name]
-        for i, name in enumerate(net.names)
-        if masks.kept[i] < sizes[i]
-    }
+    return {i: masks.views[name] for i, name in enumerate(net.names) if masks.kept[i] < sizes[i]}
 
 
-def turn_batches(local: LocalUpdate, samples: int, turn: Turn, seed: int) -> Iterator[Tensor | slice]:
+def turn_batches(
+    local: LocalUpdate, samples: int, turn: Turn, seed: int
+) -> Iterator[Tensor | slice]:
     """The batches of one client's turn, from logical coordinates alone.
 
     ``sequential`` goes on where the client's previous turn ended, in the order of its slice, and

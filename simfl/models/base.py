@@ -12,6 +12,7 @@ from torch import nn
 
 from simfl.options import Options
 
+LayerKind = Literal["linear", "conv"]
 Init = Literal["kaiming_fan_in", "kaiming_fan_out"]
 
 
@@ -39,7 +40,7 @@ class LayerInfo:
     """
 
     weight: str
-    kind: Literal["linear", "conv"]
+    kind: LayerKind
     macs: int
     output: bool = False
 

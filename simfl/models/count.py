@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from simfl.models.base import LayerInfo
+from simfl.models.base import LayerInfo, LayerKind
 
 
 def count_layers(
@@ -25,12 +25,12 @@ def count_layers(
 
     def note(name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
         if isinstance(layer, nn.Linear):
+            kind: LayerKind = "linear"
             positions = output[0].numel() // layer.out_features
-            kind = "linear"
         else:
-            positions, kind = output[0, 0].numel(), "conv"
+            kind, positions = "conv", output[0, 0].numel()
         macs = layer.get_parameter("weight").numel() * positions
-        found.append(LayerInfo(weight=f"{name}.weight", kind=kind, macs=macs))  # type: ignore[arg-type]
+        found.append(LayerInfo(weight=f"{name}.weight", kind=kind, macs=macs))
 
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):

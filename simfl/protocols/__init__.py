@@ -1,0 +1,1 @@
+"""Protocols, one generator function each: who does what after what."""

@@ -39,7 +39,7 @@ class Run(Protocol):
         """What a client holds now."""
 
     def observe(self, round: int, state: Artifact[Any]) -> None:
-        """The server's state after a round: evaluated and checkpointed when due; may end the run."""
+        """The server's state after a round: evaluated, saved when due; may end the run."""
 
 
 class RunProtocol(Protocol):

@@ -1,6 +1,6 @@
 """Synchronous rounds with a server.
 
-Source: McMahan et al. 2017, Algorithm 1; with a pruning algorithm, Jiang et al. 2019, section 3.2.3.
+Source: McMahan et al. 2017, Algorithm 1; with pruning, Jiang et al. 2019, section 3.2.3.
 """
 
 from __future__ import annotations
@@ -30,15 +30,13 @@ class SynchronousOptions(Options):
 
 
 @PROTOCOLS.register("synchronous", options=SynchronousOptions)
-def synchronous(
-    run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions
-) -> Activity[None]:
+def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) -> Activity[None]:
     """Send the model to a cohort, train there, collect, aggregate; a round waits for everybody."""
     server, overlay = run.server, run.overlay
     strangers = [c.name for c in run.clients if not overlay.has_edge(server.name, c.name)]
     if strangers:
         raise ProtocolError(
-            f"synchronous rounds need every client beside the server; {strangers[0]} is not: use star"
+            f"synchronous rounds need every client beside the server, {strangers[0]} is not; use star"
         )
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)

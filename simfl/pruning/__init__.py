@@ -1,0 +1,1 @@
+"""The parts of pruning: scores and masks. Pure."""

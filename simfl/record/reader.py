@@ -90,7 +90,8 @@ class Trace:
 
     def raw(self, table: str) -> np.ndarray[Any, np.dtype[np.void]]:
         """A table's records as stored, for comparing two runs byte by byte."""
-        return self._tables[table]
+        records: np.ndarray[Any, np.dtype[np.void]] = self._tables[table]
+        return records
 
     def time_to_accuracy(self, target: float, consecutive: int = 1) -> float:
         """Simulated seconds until that accuracy was held in so many evaluations in a row; else inf.

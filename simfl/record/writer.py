@@ -1,7 +1,7 @@
 """Writes a trace: appended in blocks, and readable up to the last block whatever happens.
 
-The file is kept in HDF5's single-writer mode once its tables stand: a reader, or whoever comes after
-a killed writer, sees whole blocks only.
+The file is kept in HDF5's single-writer mode once its tables stand: a reader, or whoever comes
+after a killed writer, sees whole blocks only.
 """
 
 from __future__ import annotations

@@ -54,4 +54,6 @@ def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) ->
                 return override.text
         return f"{source}:{line_of(where, lines)}"
 
-    return validate(Scenario, data, place)
+    scenario = validate(Scenario, data, place)
+    scenario._place = place
+    return scenario

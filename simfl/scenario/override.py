@@ -47,6 +47,7 @@ class Override:
         for part in self.path[:-1]:
             at = at.setdefault(part, {})
             if not isinstance(at, dict):
-                raise ScenarioError(f"{self.text}: '{part}' holds a value, no keys; "
-                                    "see the scenario for the path")
+                raise ScenarioError(
+                    f"{self.text}: '{part}' holds a value, no keys; see the scenario for the path"
+                )
         at[self.path[-1]] = self.value

@@ -6,12 +6,14 @@ what is recorded. A plug-in's own options are checked against the model that it 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -20,8 +22,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from simfl import registry as plugins
-from simfl.errors import did_you_mean
+from simfl.errors import ScenarioError, did_you_mean
 from simfl.options import Duration, Options, Positive, PositiveDuration, Rate, Share, Size
+from simfl.strict import Where
 
 
 class Named(BaseModel):
@@ -29,16 +32,14 @@ class Named(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    registry: ClassVar[plugins.Registry[Any]]
+
     name: str
     options: SerializeAsAny[BaseModel] = Field(default_factory=BaseModel, exclude=True)
 
     def plugin(self) -> plugins.Plugin[Any]:
         """The registered plug-in of this name."""
-        return self.registry().get(self.name)
-
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        raise TypeError(f"{cls.__name__} names no registry")
+        return self.registry.get(self.name)
 
     @model_validator(mode="before")
     @classmethod
@@ -46,7 +47,7 @@ class Named(BaseModel):
         """Turn ``{name, ...options}`` into the name and its checked options."""
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             return data
-        kind, name = cls.registry(), data["name"]
+        kind, name = cls.registry, data["name"]
         if name not in kind.names():
             mend = did_you_mean(name, kind.names())
             raise _fault(("name",), f"unknown {kind.kind} '{name}'; {mend}")
@@ -63,49 +64,38 @@ class Named(BaseModel):
 
 def _fault(where: tuple[str, ...], message: str) -> ValidationError:
     """A mistake found in one key by looking at others."""
-    literal = message.replace("{", "{{").replace("}", "}}")
-    details = InitErrorDetails(type=PydanticCustomError("fault", literal), loc=where, input=None)
+    details = InitErrorDetails(type=PydanticCustomError("fault", message), loc=where, input=None)
     return ValidationError.from_exception_data("scenario", [details])
 
 
 class ModelChoice(Named):
     """Which model."""
 
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        return plugins.MODELS
+    registry: ClassVar[plugins.Registry[Any]] = plugins.MODELS
 
 
 class AlgorithmChoice(Named):
     """Which algorithm."""
 
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        return plugins.ALGORITHMS
+    registry: ClassVar[plugins.Registry[Any]] = plugins.ALGORITHMS
 
 
 class CodecChoice(Named):
     """Which codec."""
 
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        return plugins.CODECS
+    registry: ClassVar[plugins.Registry[Any]] = plugins.CODECS
 
 
 class TopologyChoice(Named):
     """Which overlay."""
 
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        return plugins.TOPOLOGIES
+    registry: ClassVar[plugins.Registry[Any]] = plugins.TOPOLOGIES
 
 
 class ProtocolChoice(Named):
     """Which protocol."""
 
-    @classmethod
-    def registry(cls) -> plugins.Registry[Any]:
-        return plugins.PROTOCOLS
+    registry: ClassVar[plugins.Registry[Any]] = plugins.PROTOCOLS
 
 
 class Dataset(Options):
@@ -219,11 +209,13 @@ class Platform(Options):
     @classmethod
     def _server_and_clients(cls, devices: dict[str, DeviceGroup]) -> dict[str, DeviceGroup]:
         if "server" not in devices:
-            raise PydanticCustomError("no_server", "no group 'server'; add server: {{model: ...}}")
+            raise PydanticCustomError("no_server", "no group 'server'; add server: {model: ...}")
         if devices["server"].count != 1:
             raise PydanticCustomError("servers", "the server's count must be 1")
         if len(devices) < 2:
-            raise PydanticCustomError("no_clients", "no client devices; add a group beside 'server'")
+            raise PydanticCustomError(
+                "no_clients", "no client devices; add a group beside 'server'"
+            )
         return devices
 
     @property
@@ -273,6 +265,12 @@ class Scenario(Options):
     codec: CodecChoice
     stop: Stop = Stop()
     record: Record
+    _place: Callable[[Where], str] | None = PrivateAttr(default=None)
+
+    def located(self, where: Where, message: str) -> ScenarioError:
+        """A mistake that shows only when things are put together, with the place of its key."""
+        place = self._place(where) if self._place else self.name
+        return ScenarioError(f"{place}: {'.'.join(map(str, where))}: {message}")
 
     @model_validator(mode="after")
     def _groups_exist(self) -> Scenario:
@@ -301,7 +299,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     choices = (ModelChoice, AlgorithmChoice, CodecChoice, TopologyChoice, ProtocolChoice)
     for choice in choices:
-        kind = choice.registry()
+        kind = choice.registry
         variants = []
         for name in kind.names():
             options = kind.get(name).options.model_json_schema(mode="validation")

@@ -1,0 +1,1 @@
+"""Overlays, one file each: who talks to whom."""

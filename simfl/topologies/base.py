@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import networkx as nx
 
 
-
 class Topology(Protocol):
     """Builds an overlay over node names; pure and seeded."""
 
@@ -21,5 +20,5 @@ class Topology(Protocol):
             seed: the scenario's seed.
 
         Raises:
-            ProtocolError: no such overlay over these nodes.
+            OptionError: no such overlay over these nodes.
         """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from simfl.errors import ProtocolError
+from simfl.errors import OptionError
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
 from simfl.topologies.base import Topology
@@ -26,10 +26,10 @@ def star(options: StarOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[s
     [('server', 'a'), ('server', 'b')]
 
     Raises:
-        ProtocolError: the centre is not a node.
+        OptionError: the centre is not a node.
     """
     if options.center not in nodes:
-        raise ProtocolError(f"topology.center: no node '{options.center}'; use 'server'")
+        raise OptionError("center", f"no node '{options.center}'; use 'server'")
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from((options.center, node) for node in nodes if node != options.center)
