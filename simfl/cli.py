@@ -164,6 +164,8 @@ def _refuse_to_overwrite(path: Path) -> None:
     """A trace that could still be resumed, or a file that is no trace, is never written over."""
     if not path.exists():
         return
+    if path.is_dir():
+        raise ScenarioError(f"{path}: is a folder; give the trace a file name with --out")
     from simfl.record import Trace
 
     try:

@@ -210,7 +210,9 @@ def _simulate(
         if isinstance(error, TraceError):
             writer.abandon()
         else:
+            # what cannot go on need not be resumed
             writer.close(f"failed: {error}")
+            checkpoints.clear()
         raise
     except BaseException:
         # interrupted: what stands is whole, and can be resumed

@@ -15,13 +15,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from simfl.work import Manifest, TensorInfo
+from simfl.work import Cached, Manifest, TensorInfo
 
 DTYPE: Final = "float32"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(Cached):
     """The names and shapes of tensors packed one after the other."""
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
-class NamedTensors(Mapping[str, Tensor]):
+class NamedTensors(Cached, Mapping[str, Tensor]):
     """A mapping of names to tensors over one packed vector ``flat``; never changed once built."""
 
     layout: Layout
@@ -79,7 +79,7 @@ class NamedTensors(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
+class Masks(Cached):
     """Which entries are kept: 1 or 0 for every entry of a layout; 1 where nothing was pruned."""
 
     layout: Layout

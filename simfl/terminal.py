@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from types import TracebackType
 from typing import Final
 
@@ -90,11 +91,11 @@ def show_what(console: Console, parts: Parts) -> None:
     devices = ", ".join(
         f"{g.count} x {g.model}" for name, g in scenario.platform.devices.items() if name != SERVER
     )
-    size = parts.problem.layout.size
+    model = f"{problem.architecture.name} ({problem.layout.size:,} parameters)"
     console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
     console.print(
-        f"  {scenario.learning.algorithm.name} on {problem.architecture.name} ({size:,} parameters); "
-        f"{devices}; server {scenario.platform.devices[SERVER].model}",
+        f"  {scenario.learning.algorithm.name} on {model}; {devices}; "
+        f"server {scenario.platform.devices[SERVER].model}",
         markup=False,
     )
     data = parts.located
@@ -160,13 +161,17 @@ def show_report(console: Console, trace: Trace) -> None:
             if reached
             else "not reached",
         )
-    table.add_row("accuracy, last (best)", f"{summary.accuracy:.4f} ({summary.best_accuracy:.4f})")
+    if not isnan(summary.accuracy):
+        scores = f"{summary.accuracy:.4f} ({summary.best_accuracy:.4f})"
+        table.add_row("accuracy, last (best)", scores)
     table.add_row("rounds", f"{summary.rounds:,}")
     table.add_row("simulated time", show_seconds(summary.time_s))
     table.add_row("  before the first round", show_seconds(summary.preparation_s))
-    table.add_row("  mean round", f"{summary.round_s:.3f} s")
-    table.add_row("    computing, the slowest client", f"{summary.round_compute_s:.3f} s")
-    table.add_row("    network and waiting", f"{summary.round_s - summary.round_compute_s:.3f} s")
+    if summary.rounds:
+        rest_s = summary.round_s - summary.round_compute_s
+        table.add_row("  mean round", f"{summary.round_s:.3f} s")
+        table.add_row("    computing, the slowest client", f"{summary.round_compute_s:.3f} s")
+        table.add_row("    network and waiting", f"{rest_s:.3f} s")
     table.add_row("bytes down", show_bytes(summary.down_bytes))
     table.add_row("bytes up", show_bytes(summary.up_bytes))
     console.print(table)

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from math import prod
+from typing import Any
+
+
+class Cached:
+    """For a frozen dataclass with cached properties: what is copied or pickled is its fields.
+
+    A cache may hold what is true in one process only, such as the hash of a text.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +46,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(Cached):
     """The counts of a result, and its metrics (accuracy, loss) where it is a measurement."""
 
     tensors: tuple[TensorInfo, ...] = ()

@@ -3,7 +3,8 @@
 Source: Jiang, Wang, Ko, Lee, Tassiulas, Model Pruning Enables Efficient Federated Learning on Edge
 Devices (2019), section 3.2; levels as in section 3.1, layer-wise.
 
-Where the text and the authors' public code (January 2020) differ, both are options: `sample_choice` here; `gradients`, `loss`, `order` and `init` in the scenario.
+Where the text and the authors' public code (January 2020) differ, both are options: `sample_choice`
+here; `gradients`, `loss`, `order` and `init` in the scenario.
 """
 
 from __future__ import annotations

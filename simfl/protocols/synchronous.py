@@ -36,7 +36,7 @@ def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) 
     strangers = [c.name for c in run.clients if not overlay.has_edge(server.name, c.name)]
     if strangers:
         raise ProtocolError(
-            f"synchronous rounds need every client beside the server, {strangers[0]} is not; use star"
+            f"synchronous rounds need every client beside the server; {strangers[0]} is not"
         )
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)
