@@ -45,11 +45,12 @@ def trace_path(folder: Path, method: str, level: int, seed: int) -> Path:
 def run(folder: Path, data_dir: Path, method: str, level: int, seed: int) -> str:
     """One run, unless its trace is complete already."""
     from simfl.scenario import load
-    from simfl.simulation import run
+    from simfl.simulation import resume, run
 
     path = trace_path(folder, method, level, seed)
-    if path.exists() and Trace(path).complete:
-        return f"{path.name} stands"
+    if path.exists():
+        # complete already, or killed
+        return f"{path.name} {resume(path, data_dir=data_dir).status}"
     # long enough to see Table 3's 12.4K
     rounds = 14000 if level == 15 and method != "sample" else 10000
     changes = (

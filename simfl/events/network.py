@@ -95,9 +95,9 @@ class Network:
         if epoch != self._epoch:
             return
         self._advance()
-        over = [flow for flow in self._flows if flow.left_bits <= _REST_BITS]
+        over = [flow for flow in self._flows if self._is_over(flow)]
         if over:
-            self._flows = [flow for flow in self._flows if flow.left_bits > _REST_BITS]
+            self._flows = [flow for flow in self._flows if flow not in over]
             for flow in over:
                 flow.done.succeed()
         rates = max_min_rates([flow.route for flow in self._flows], self._capacity)
@@ -107,3 +107,9 @@ class Network:
             soonest = min(soonest, flow.left_bits / rate)
         if self._flows:
             self._wake_in(soonest)
+
+    def _is_over(self, flow: _Flow) -> bool:
+        """Whether nothing is left, or so little that the clock cannot show the time it takes."""
+        now = self._env.now
+        left_s = flow.left_bits / flow.rate_bps if flow.rate_bps else inf
+        return flow.left_bits <= _REST_BITS or now + left_s <= now
