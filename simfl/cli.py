@@ -50,9 +50,13 @@ TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of 
 
 @app.callback()
 def _configure(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what simfl does.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log each round; twice, each event.")
+    ] = 0,
 ) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("simfl").setLevel(level)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -25,6 +26,8 @@ from simfl.record import TraceWriter
 from simfl.scenario import Scenario
 from simfl.units import show_bytes, show_seconds
 from simfl.work import Manifest, Participant, Workload
+
+log = logging.getLogger(__name__)
 
 Promiser = Callable[..., Artifact[Any]]
 
@@ -195,12 +198,14 @@ class Recording:
 
     def computed(self, span: Span) -> None:
         """A row of ``activities``."""
+        log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
         number = self._writer.manifest(span.manifest)
         row = (span.start_s, span.end_s, span.node, span.verb, span.round, span.key, number)
         self._writer.append("activities", row)
 
     def sent(self, sent: Sent) -> None:
         """A row of ``transfers``; the byte budget ends the run."""
+        log.debug("t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes)
         if sent.source == SERVER:
             self._down_bytes += sent.nbytes
         else:
@@ -214,6 +219,7 @@ class Recording:
 
     def observe(self, round: int, state: Promise[Any]) -> None:
         """After a round: evaluate, checkpoint, report."""
+        log.info("t=%.3fs round %d ended", self._env.now, round)
         if round % self._record.evaluate_every == 0:
             self._evaluate(round, state)
         if round % self._record.checkpoint_every == 0:

@@ -74,7 +74,11 @@ def exact(value: float, dimension: str) -> str:
     ('20 Mbit/s', '5 ms', '1 MiB')
     """
     units = UNITS[dimension]
-    for unit, factor in sorted(units.items(), key=lambda item: -item[1]):
+    # of a rate in bits first: bytes per second are only read, never written
+    order = sorted(
+        units.items(), key=lambda item: (dimension == "rate" and "B" in item[0], -item[1])
+    )
+    for unit, factor in order:
         text = f"{value / factor:.12g} {unit}"
         if value >= factor and "e" not in text and parse(text, dimension) == value:
             return text

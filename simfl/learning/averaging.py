@@ -14,6 +14,7 @@ def weighted_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor
 
     Source: McMahan et al. 2017, Algorithm 1.
 
+    >>> import torch
     >>> weighted_mean([torch.tensor([0.0]), torch.tensor([4.0])], [3, 1]).tolist()
     [1.0]
     """
