@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -48,11 +49,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of a run.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"simfl {version('simfl')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _configure(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log each round; twice, each event.")
     ] = 0,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(format="%(message)s")

@@ -119,8 +119,9 @@ def run(
     parts = build(scenario, data_dir)
     if on_start:
         on_start(parts)
-    _checkpoints(path).clear()
-    _simulate(parts, path, {}, _checkpoints(path), on_round)
+    checkpoints = _claim(path)
+    checkpoints.forget()
+    _simulate(parts, path, {}, checkpoints, on_round)
     return Trace(path)
 
 
@@ -143,6 +144,7 @@ def resume(
     old, beside = Trace(path), path.with_name(path.name + ".resumed")
     if old.complete:
         return old
+    checkpoints = _claim(path)
     if beside.exists():
         try:
             later = Trace(beside)
@@ -160,7 +162,7 @@ def resume(
         )
     if on_start:
         on_start(parts)
-    _simulate(parts, beside, old.recorded(), _checkpoints(path), on_round)
+    _simulate(parts, beside, old.recorded(), checkpoints, on_round)
     beside.replace(path)
     return Trace(path)
 
@@ -201,29 +203,46 @@ def _simulate(
         return store.promise(Recipe(verb, f"{verb.__name__} {name}", args))
 
     env = simpy.Environment()
-    writer = TraceWriter(path, _node_rows(parts), _attributes(parts))
+    try:
+        writer = TraceWriter(path, _node_rows(parts), _attributes(parts))
+    except TraceError:
+        if not recorded:
+            checkpoints.remove()
+        raise
     recording = Recording(env, parts, writer, promise, store, on_round)
     simulation = Simulation(env, parts, recording, promise, recording.observe)
     try:
         status = simulation.play(recording.ended)
-    except SimflError as error:
-        if isinstance(error, TraceError):
-            writer.abandon()
-        else:
-            # what cannot go on need not be resumed
+    except BaseException as error:
+        if isinstance(error, SimflError) and not isinstance(error, TraceError):
+            # what the scenario asks cannot be done: there is nothing to resume
             writer.close(f"failed: {error}")
-            checkpoints.clear()
-        raise
-    except BaseException:
-        # interrupted: what stands is whole, and can be resumed
-        writer.close("interrupted")
+            checkpoints.remove()
+        else:
+            writer.abandon()
         raise
     writer.close(f"complete: {status}")
-    checkpoints.clear()
+    checkpoints.remove()
 
 
-def _checkpoints(path: Path) -> Checkpoints:
-    return Checkpoints(path.with_name(path.name + ".checkpoints"))
+def _claim(path: Path) -> Checkpoints:
+    """The saved states beside a trace, for this process alone.
+
+    Raises:
+        TraceError: another process is writing that trace, or nobody can.
+    """
+    checkpoints = Checkpoints(path.with_name(path.name + ".checkpoints"))
+    try:
+        claimed = checkpoints.claim()
+    except OSError as error:
+        raise TraceError(
+            f"{path}: cannot write the trace: {error.strerror}; give another place with --out"
+        ) from error
+    if not claimed:
+        raise TraceError(
+            f"{path}: another process is writing it; wait for it, or give another place with --out"
+        )
+    return checkpoints
 
 
 def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkModel:

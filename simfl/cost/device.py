@@ -19,7 +19,6 @@ from simfl.work import LayerWork, Passes, Storage, Workload
 
 # forward, gradient by weights, gradient by inputs: the FLOP of one multiply-accumulate per sample
 FLOP_PER_MAC: Final = {Passes.FORWARD: 2.0, Passes.TRAIN: 6.0}
-_FORWARD_SHARE: Final = 1 / 3
 
 
 class DeviceModel(Protocol):
@@ -124,7 +123,7 @@ class StackDevice(Options):
 
     def seconds(self, work: Workload) -> float:
         """Seconds of a workload; see the class for the formula."""
-        share = 1.0 if work.passes is Passes.TRAIN else _FORWARD_SHARE
+        share = FLOP_PER_MAC[work.passes] / FLOP_PER_MAC[Passes.TRAIN]
         total = work.steps * self.step.value + work.moved_bytes / self.memory_rate.value
         if work.sessions and self.session is not None:
             total += work.sessions * self.session.value

@@ -8,18 +8,31 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock, Timeout
+
+from simfl.errors import TraceError
 from simfl.keys import Key
 
 _KEPT: Final = 2
 
 
 class Checkpoints:
-    """The last few saved values in one folder; it is made with the first of them."""
+    """The last few saved values in one folder, which is made when it is claimed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = FileLock(folder / "lock")
         found = folder.glob("*.ckpt") if folder.is_dir() else ()
         self._order = [Key(p.stem) for p in sorted(found, key=lambda p: p.stat().st_mtime_ns)]
+
+    def claim(self) -> bool:
+        """Make the folder this process's own until it ends; False if another process has it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
 
     def has(self, key: Key) -> bool:
         """Whether that value is saved and sound."""
@@ -28,15 +41,25 @@ class Checkpoints:
         return key in self._order
 
     def save(self, key: Key, value: Any) -> None:
-        """Save a value, and drop the oldest beyond the last two."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Save a value, and drop the oldest beyond the last two.
+
+        Raises:
+            TraceError: no room, or the folder is gone.
+        """
         body = pickle.dumps(value, protocol=5)
         part = self._folder / f"{key}.part"
-        with part.open("wb") as file:
-            file.write(blake2b(body, digest_size=16).digest() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path(key))
+        try:
+            with part.open("wb") as file:
+                file.write(blake2b(body, digest_size=16).digest() + body)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path(key))
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise TraceError(
+                f"{part}: cannot save the server's state: {error.strerror}; free space, then "
+                "simfl resume the trace"
+            ) from error
         self._order = [k for k in self._order if k != key] + [key]
         for old in self._order[:-_KEPT]:
             self._path(old).unlink(missing_ok=True)
@@ -48,13 +71,18 @@ class Checkpoints:
         assert body is not None
         return pickle.loads(body)
 
-    def clear(self) -> None:
-        """Remove every saved value and the folder."""
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                path.unlink()
-            self._folder.rmdir()
+    def forget(self) -> None:
+        """Remove every saved value."""
+        for key in self._order:
+            self._path(key).unlink(missing_ok=True)
         self._order = []
+
+    def remove(self) -> None:
+        """Remove the folder and what is in it; nobody has it any more."""
+        self._lock.release()
+        for path in self._folder.iterdir():
+            path.unlink()
+        self._folder.rmdir()
 
     def _path(self, key: Key) -> Path:
         return self._folder / f"{key}.ckpt"

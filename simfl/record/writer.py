@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from errno import ENOSPC
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, Final
 
 import h5py
@@ -19,6 +22,9 @@ from simfl.record.schema import COLUMNS, STATUS, VERSION, dtype_of
 from simfl.work import Manifest
 
 BLOCK: Final = 2048
+# more than one flush can take: a block of every table, and HDF5's own structures
+_SPARE_BYTES: Final = 2**20
+_FAULTS: Final = (OSError, RuntimeError, ValueError)
 Row = tuple[Any, ...]
 
 
@@ -61,7 +67,7 @@ class TraceWriter:
             self._rows["nodes"] = nodes
             self.flush()
             self._file.swmr_mode = True
-        except OSError as error:
+        except _FAULTS as error:
             raise TraceError(_reason(path, error)) from error
 
     def append(self, table: str, row: Row) -> None:
@@ -83,8 +89,13 @@ class TraceWriter:
         return number
 
     def flush(self) -> None:
-        """Write what is waiting; manifests first, since other rows name them."""
+        """Write what is waiting; manifests first, since other rows name them.
+
+        Raises:
+            TraceError: no room, or another fault of the disk; what was flushed before stands.
+        """
         try:
+            self._ensure_room()
             for table in ("nodes", "manifests", "scores", "transfers", "activities"):
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
@@ -93,32 +104,43 @@ class TraceWriter:
                     dataset.resize((at + len(rows),))
                     dataset[at:] = np.array(rows, dtype=dataset.dtype)
                     dataset.flush()
-        except OSError as error:
+        except _FAULTS as error:
             raise TraceError(_reason(self.path, error)) from error
 
     def close(self, status: str) -> None:
-        """Write the rest and the final status, such as ``complete: accuracy reached``."""
+        """Write the rest and the final status, such as ``complete: accuracy reached``.
+
+        Raises:
+            TraceError: as `flush`.
+        """
         self.flush()
         try:
             self._file["status"][0] = status.encode()[:255]
             self._file["status"].flush()
             self._file.close()
-        except OSError as error:
+        except _FAULTS as error:
             raise TraceError(_reason(self.path, error)) from error
 
     def abandon(self) -> None:
-        """Close after a failed write, as well as that can be done."""
+        """Close in the middle of a run, as well as that can be done, to be resumed."""
         try:
-            self._file.close()
-        except (OSError, RuntimeError, ValueError):
-            return
+            self.close("interrupted")
+        except TraceError:
+            # no room even for that: what is on disk already stands
+            self._rows = {name: [] for name in COLUMNS}
+            with suppress(*_FAULTS):
+                self._file.close()
+
+    def _ensure_room(self) -> None:
+        """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
+        if disk_usage(self.path.parent).free < _SPARE_BYTES:
+            raise OSError(ENOSPC, "no space left on the disk")
 
 
-def _reason(path: Path, error: OSError) -> str:
-    text = (error.strerror or str(error)).strip()
-    if error.errno is None:
-        lower = str(error).lower()
-        for sign in ("no space left", "permission denied", "read-only", "is a directory"):
-            if sign in lower:
-                text = sign
+def _reason(path: Path, error: Exception) -> str:
+    """One line; HDF5 hides the system's reason in the middle of its own."""
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    for sign in ("No space left", "Permission denied", "Read-only", "Is a directory"):
+        if sign in str(error):
+            text = sign.lower()
     return f"{path}: cannot write the trace: {text}; free space, or give another place with --out"
