@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform as host
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -27,6 +28,8 @@ from simfl.scenario import Scenario, loads
 from simfl.scenario.schema import AccessLinks, Named
 from simfl.strict import Where
 from simfl.work import Manifest
+
+log = logging.getLogger(__name__)
 
 _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
 _THREADS: Final = 1
@@ -160,6 +163,11 @@ def resume(
             f"{path}: was run on {old.dataset['name']}, and {parts.located.dataset.name} as found "
             "now is other data; give the --data-dir of the first part"
         )
+    if old.attributes.get("computed_by") != _computed_by(parts):
+        log.warning(
+            "%s: simfl's learning code, torch or the processor changed since; all is computed anew",
+            path,
+        )
     if on_start:
         on_start(parts)
     _simulate(parts, beside, old.recorded(), checkpoints, on_round)
@@ -197,7 +205,7 @@ def _simulate(
     on_round: Callable[[Progress], None] | None,
 ) -> None:
     store = Store(lambda value: value.manifest(), recorded, checkpoints)
-    name = key_of(parts.algorithm.name, _learning_digest(), _backend())
+    name = _computed_by(parts)
 
     def promise(verb: Callable[..., Any], *args: Any) -> Promise[Any]:
         return store.promise(Recipe(verb, f"{verb.__name__} {name}", args))
@@ -273,6 +281,11 @@ def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkM
     return SharedMediumModel(rates_bps=rates, exchange_overhead_s=choice.exchange_overhead)
 
 
+def _computed_by(parts: Parts) -> Key:
+    """Names everything that a result depends on but its arguments."""
+    return key_of(parts.algorithm.name, _learning_digest(), _backend())
+
+
 def _learning_digest() -> str:
     """Of every source file that decides what is computed."""
     root = Path(__file__).parent
@@ -310,6 +323,7 @@ def _attributes(parts: Parts) -> dict[str, Any]:
             "stands_in": parts.located.stands_in,
             "digest": parts.located.dataset.digest(),
         },
+        "computed_by": _computed_by(parts),
         "devices": {g: d.model_dump(mode="json") for g, d in parts.devices.items()},
         "versions": {name: version(name) for name in packages}
         | {"python": host.python_version(), "backend": _backend()},
