@@ -4,8 +4,8 @@
 
 Seconds of computation (the slowest client) and communication (the rest of a federation), and the
 message's bytes, for levels 1 to 30 of scenarios/pi_lenet.yaml; by counting, nothing is trained. The
-paper's text prints levels 1 and 30, which the Pi 3's figures are fitted on: they show that the model
-can hold both, not that it predicts. Writes OUT.csv and OUT.png.
+paper's text prints levels 1 and 30, which the Pi 3's figures are fitted on: they show that the
+model can hold both, not that it predicts. Writes OUT.csv and OUT.png.
 """
 
 from __future__ import annotations

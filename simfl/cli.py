@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="simfl",
-    help="How many seconds and bytes will this federated training need, on these devices?",
+    help="How many seconds and bytes will this federated training need, on this network?",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -58,7 +58,14 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _configure(
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log each round; twice, each event.")
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Log each round; twice, each event.",
+        ),
     ] = 0,
     _version: Annotated[
         bool,
@@ -151,7 +158,9 @@ class Kind(StrEnum):
 
 
 @app.command("list")
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.")],
+) -> None:
     """List what a scenario can name."""
     from simfl.listing import show_list
 

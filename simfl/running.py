@@ -61,16 +61,6 @@ class Progress:
     accuracy: float | None
 
 
-def places(scenario: Scenario) -> dict[str, str]:
-    """Node name -> device group: the server first, then the clients in their order."""
-    nodes = {SERVER: SERVER}
-    for group, choice in scenario.platform.devices.items():
-        if group != SERVER:
-            for i in range(choice.count):
-                nodes[f"{group}-{i}" if choice.count > 1 else group] = group
-    return nodes
-
-
 class Simulation:
     """The nodes of one run, and what a protocol may ask of it (`simfl.protocols.base.Run`)."""
 
@@ -98,7 +88,7 @@ class Simulation:
         )
         nodes = [
             Node(world, name, index - 1, parts.devices[group])
-            for index, (name, group) in enumerate(places(parts.scenario).items())
+            for index, (name, group) in enumerate(parts.scenario.platform.nodes.items())
         ]
         self.server, self.clients = nodes[0], nodes[1:]
 

@@ -23,7 +23,7 @@ from simfl.learning.problem import LocalUpdate, Problem
 from simfl.memo import Artifact, Promise, Recipe, Store
 from simfl.memo.checkpoints import Checkpoints
 from simfl.record import Trace, TraceWriter
-from simfl.running import Forecast, Parts, Progress, Recording, Simulation, Tape, places
+from simfl.running import Forecast, Parts, Progress, Recording, Simulation, Tape
 from simfl.scenario import Scenario, loads
 from simfl.scenario.schema import AccessLinks, Named
 from simfl.strict import Where
@@ -92,7 +92,11 @@ def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
         devices=devices,
         network=network,
         overlay=_plug(
-            scenario, ("topology",), scenario.topology, list(places(scenario)), seed=scenario.seed
+            scenario,
+            ("topology",),
+            scenario.topology,
+            list(scenario.platform.nodes),
+            seed=scenario.seed,
         ),
     )
 
@@ -255,7 +259,7 @@ def _claim(path: Path) -> Checkpoints:
 
 def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkModel:
     """The scenario's network over node names."""
-    choice, nodes = scenario.platform.network, places(scenario)
+    choice, nodes = scenario.platform.network, scenario.platform.nodes
     if isinstance(choice, AccessLinks):
         server = {SERVER: choice.server_down}, {SERVER: choice.server_up}
         down, up = ({place: rate for place, rate in limit.items() if rate} for limit in server)
@@ -302,7 +306,7 @@ def _backend() -> str:
 def _node_rows(parts: Parts) -> list[tuple[Any, ...]]:
     held = iter(parts.problem.participants)
     rows: list[tuple[Any, ...]] = []
-    for node, group in places(parts.scenario).items():
+    for node, group in parts.scenario.platform.nodes.items():
         device = parts.devices[group].name
         if node == SERVER:
             rows.append((node, -1, "server", device, 0))

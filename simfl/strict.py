@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final, TypeVar, get_args
 
 import yaml
@@ -39,7 +40,11 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            where = tuple(part for part in item["loc"] if part not in _UNION_TAGS)
+            where = tuple(
+                part
+                for above, part in pairwise(("", *item["loc"]))
+                if above != "network" or part not in _UNION_TAGS
+            )
             owner = _model_at(model, data, where[:-1])
             path = ".".join(map(str, where)) or "file"
             lines.append(f"{place(where)}: {path}: {_message(dict(item), where, owner)}")
@@ -70,13 +75,19 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[Where, int]]:
         raise ScenarioError(
             f"{source}:{line}: not YAML: {problem}; check indentation, colons and quotes there"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScenarioError(
-            f"{source}:1: not YAML: {' '.join(str(error).split())}; save it as UTF-8 text"
+            f"{source}:1: not YAML: {' '.join(str(error).split())}; check dates, tags and "
+            "aliases, and save it as UTF-8 text"
         ) from error
     lines: dict[Where, int] = {(): 1}
     if node is not None:
-        _walk(node, (), lines, source)
+        try:
+            _walk(node, (), lines, source)
+        except RecursionError as error:
+            raise ScenarioError(
+                f"{source}:1: an alias that holds itself; write its keys out"
+            ) from error
     return data, lines
 
 

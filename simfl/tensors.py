@@ -124,8 +124,8 @@ def _manifest(layout: Layout, kept: tuple[int, ...]) -> Manifest:
 
 
 def manifest_of(tensors: NamedTensors, masks: Masks | None) -> Manifest:
-    """Count stored entries: those the masks keep, or without masks those that are not zero."""
-    if masks is not None:
-        return masks.manifest
-    parts = tensors.flat.split(list(tensors.layout.sizes))
-    return _manifest(tensors.layout, tuple(int(torch.count_nonzero(p)) for p in parts))
+    """Count stored entries: those the masks keep, or without masks all of them.
+
+    A weight that happens to be zero is stored like any other.
+    """
+    return masks.manifest if masks is not None else _manifest(tensors.layout, tensors.layout.sizes)

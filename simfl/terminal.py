@@ -115,12 +115,15 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     """What would run: parameters, bytes per message, simulated seconds of one round."""
     show_what(console, parts)
     initial = next(span for span in tape.spans if span.verb == "initial")
-    table = Table(title="by counting; nothing was trained", title_justify="left", box=None)
+    table = Table(
+        title="by counting; nothing was trained", title_justify="left", box=None, show_header=False
+    )
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
     manifest = initial.manifest
     table.add_row("parameters", f"{manifest.size:,}")
-    table.add_row("  stored after initial pruning", f"{manifest.nonzero:,}")
+    if manifest.nonzero < manifest.size:
+        table.add_row("  stored after initial pruning", f"{manifest.nonzero:,}")
     for direction, messages in (
         ("down", [t for t in tape.transfers if t.source == SERVER]),
         ("up", [t for t in tape.transfers if t.target == SERVER]),
@@ -129,7 +132,7 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
             size = messages[0].nbytes
             table.add_row(f"bytes per message, {direction}", f"{size:,} ({show_bytes(size)})")
     if initial.end_s:
-        table.add_row("before the first round", show_seconds(initial.end_s))
+        table.add_row("before the first round", f"{initial.end_s:.1f} s")
     end_s = max(span.end_s for span in tape.spans)
     training = [s for s in tape.spans if s.verb == "train"]
     slowest = max(training, key=lambda s: s.end_s - s.start_s)
@@ -153,27 +156,32 @@ def show_report(console: Console, trace: Trace) -> None:
     table.add_column(no_wrap=True)
     table.add_column(justify="right")
     if summary.target is not None:
-        reached = summary.target_round is not None
         held = f" in {summary.consecutive} evaluations" if summary.consecutive > 1 else ""
-        table.add_row(
-            f"time to accuracy {summary.target:g}{held}",
-            f"{show_seconds(summary.target_s)} (round {summary.target_round})"
-            if reached
-            else "not reached",
-        )
+        when = "never"
+        if summary.target_round is not None:
+            when = f"{_seconds(summary.target_s)}, round {summary.target_round}"
+        table.add_row(f"time to accuracy {summary.target:g}{held}", when)
     if not isnan(summary.accuracy):
         scores = f"{summary.accuracy:.4f} ({summary.best_accuracy:.4f})"
         table.add_row("accuracy, last (best)", scores)
+    table.add_row("parameters", f"{summary.size:,}")
+    if 0 < summary.nonzero < summary.size:
+        share = f"{summary.nonzero / summary.size:.2%}"
+        table.add_row("  stored at the end", f"{summary.nonzero:,} ({share})")
     table.add_row("rounds", f"{summary.rounds:,}")
-    table.add_row("simulated time", show_seconds(summary.time_s))
-    table.add_row("  before the first round", show_seconds(summary.preparation_s))
+    table.add_row("simulated time", _seconds(summary.time_s))
+    if summary.preparation_s:
+        table.add_row("  before the first round", _seconds(summary.preparation_s))
     if summary.rounds:
         rest_s = summary.round_s - summary.round_compute_s
         table.add_row("  mean round", f"{summary.round_s:.3f} s")
         table.add_row("    computing, the slowest client", f"{summary.round_compute_s:.3f} s")
         table.add_row("    network and waiting", f"{rest_s:.3f} s")
-    table.add_row("bytes down", show_bytes(summary.down_bytes))
-    table.add_row("bytes up", show_bytes(summary.up_bytes))
+    for way, total, last in (
+        ("down", summary.down_bytes, summary.last_down_bytes),
+        ("up", summary.up_bytes, summary.last_up_bytes),
+    ):
+        table.add_row(f"bytes {way}", f"{show_bytes(total)}, the last message {last:,} B")
     console.print(table)
     devices = Table(box=None)
     for column in ("role", "device", "nodes", "computing, each", "sent", "received"):
@@ -189,3 +197,11 @@ def show_report(console: Console, trace: Trace) -> None:
         )
     console.print(devices)
     console.print(f"  trace: {trace.path}", markup=False)
+    if trace.status in ("running", "interrupted"):
+        console.print(f"  unfinished; go on with: simfl resume {trace.path}", markup=False)
+
+
+def _seconds(seconds: float) -> str:
+    """Seconds, and from ten minutes on what that is in hours and minutes."""
+    plain = f"{seconds:,.1f} s"
+    return plain if seconds < 600 else f"{plain} ({show_seconds(seconds)})"

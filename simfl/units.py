@@ -5,6 +5,7 @@ error. Bits are for rates only. ``Mbit`` is 10^6 bits and ``MiB`` is 2^20 bytes:
 """
 
 import re
+from math import isfinite
 from typing import Final, NewType
 
 Seconds = NewType("Seconds", float)
@@ -29,7 +30,8 @@ EXAMPLES: Final = {
     "compute": "1.02 Gflop/s",
     "throughput": "2550 MB/s",
 }
-_QUANTITY: Final = re.compile(r"\s*([-+]?[0-9][0-9_]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
+_NUMBER: Final = r"[-+]?[0-9]+(?:_[0-9]+)*\.?[0-9]*(?:[eE][-+]?[0-9]+)?"
+_QUANTITY: Final = re.compile(rf"\s*({_NUMBER})\s*(\S*)\s*")
 
 
 def parse(text: object, dimension: str) -> float:
@@ -63,6 +65,8 @@ def parse(text: object, dimension: str) -> float:
     if unit not in units:
         raise ValueError(f"'{unit}' is no unit of {dimension}; use one of {', '.join(units)}")
     # 20 ms is 20 / 1000 exactly rounded, where 20 * 1e-3 may miss the nearest float
+    if not isfinite(float(number)):
+        raise ValueError(f"'{text}' is out of range; give a finite {dimension}")
     factor = units[unit]
     return float(number) / round(1 / factor) if factor < 1 else float(number) * factor
 

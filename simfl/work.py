@@ -26,7 +26,7 @@ class TensorInfo:
     """What is known of a tensor without holding it.
 
     Attributes:
-        nonzero: stored entries: those a mask keeps where there is one, else those that are not 0.
+        nonzero: stored entries: those a mask keeps where there is one, else all of them.
     """
 
     name: str

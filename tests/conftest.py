@@ -3,10 +3,24 @@
 import gzip
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hypothesis import settings
 
+from simfl.datasets.base import Dataset
+from simfl.learning.problem import LocalUpdate, Problem
+from simfl.registry import MODELS
+
+settings.register_profile("simfl", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("simfl")
+torch.set_num_threads(1)
+
+LOCAL = LocalUpdate(learning_rate=0.1, batch_size=4, steps=3)
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
@@ -32,3 +46,85 @@ def _no_data_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only tests that ask for a data set get one: neither SIMFL_DATA nor the cache is seen."""
     monkeypatch.delenv("SIMFL_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/nonexistent")
+
+
+@pytest.fixture(scope="session")
+def toy() -> Dataset:
+    """60 + 12 images of 4 x 4 in three classes, each class bright in rows of its own."""
+    generator = torch.Generator().manual_seed(7)
+
+    def images(labels: torch.Tensor) -> torch.Tensor:
+        noise = torch.randint(0, 100, (len(labels), 1, 4, 4), generator=generator)
+        noise[torch.arange(len(labels)), 0, labels] += 150
+        return noise.to(torch.uint8)
+
+    train, test = torch.arange(60) % 3, torch.arange(12) % 3
+    return Dataset(
+        name="toy",
+        classes=3,
+        train_images=images(train),
+        train_labels=train,
+        test_images=images(test),
+        test_labels=test,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_problem(toy: Dataset) -> Callable[..., Problem]:
+    """A problem on the toy data; changes are of fields of `Problem` or `LocalUpdate`."""
+    model = MODELS.get("lenet_300_100")
+
+    def make(init: str = "kaiming_fan_in", **changes: Any) -> Problem:
+        fields = {k: changes.pop(k) for k in ("dataset", "clients", "seed") if k in changes}
+        fields = {"dataset": toy, "clients": 4, "seed": 1} | fields
+        options = model.options(init=init)
+        data = fields["dataset"]
+        architecture = model.build(options, classes=data.classes, sample_shape=data.sample_shape)
+        return Problem(architecture=architecture, local=replace(LOCAL, **changes), **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def scenario_text() -> str:
+    """A small valid scenario; line numbers in tests count from its first line."""
+    return SCENARIO
+
+
+SCENARIO = """\
+name: small
+seed: 1
+learning:
+  dataset: {name: digits}
+  model:
+    name: lenet_300_100
+  algorithm:
+    name: prunefl
+    level: 2
+    rates: [0.2, 0.2, 0.1]
+  local:
+    learning_rate: 0.1
+    batch_size: 20
+    steps: 5
+platform:
+  devices:
+    server: {model: g3s_xlarge}
+    pi3: {model: pi3, count: 2}
+    pi4: {model: pi4}
+  network:
+    kind: shared_medium
+    rate: 20 Mbit/s
+    rates:
+      pi4: 30 Mbit/s
+    exchange_overhead: 450 ms
+topology: {name: star}
+protocol:
+  name: synchronous
+  rounds: 10
+  cohort: 2
+codec: {name: coo}
+stop:
+  accuracy: 0.9
+  time: 3 h
+record: {path: run.h5}
+"""

@@ -65,7 +65,7 @@ WRONG = {
     "level 31": ("level: 15 ", "level: 31 ", "level: 31 is out of range; give a value at most 30"),
     "unknown device": ("model: pi4", "model: pi5", "unknown device 'pi5'; did you mean 'pi4'?"),
     "large cohort": ("rounds: 8000", "rounds: 8, cohort: 50", "cohort: 50 of 10 clients"),
-    "wrong number of rates": ("[0.2, 0.2, 0.1]", "[0.2, 0.1]", "2 rates for the 3 layers"),
+    "wrong number of rates": ("[0.2, 0.2, 0.1]", "[0.2, 0.1]", "rates: 2 given for the 3 layers"),
     "not YAML": ("platform:", "platform: [", "not YAML"),
 }
 

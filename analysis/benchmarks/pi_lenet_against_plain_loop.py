@@ -4,9 +4,9 @@
 
 scenarios/pi_lenet.yaml at level 15: ten clients, five steps of 20 samples each, per federation. The
 plain loop is what one would write by hand: an nn.Module, torch.optim.SGD, gradients masked by hand,
-state_dict in and out, a mean. Both start from the same pruned model, see the same batches and run on
-one thread; after every 50 federations of the one, the other catches up. The event loop, costs, keys
-and the trace are inside simfl's time; loading data, server pruning and evaluation are in neither.
+state_dict in and out, a mean. Both start from the same pruned model, see the same batches and run
+on one thread; after every 50 federations of the one, the other catches up. The event loop, costs,
+keys and the trace are inside simfl's time; data loading, server pruning and evaluation in neither.
 """
 
 from __future__ import annotations

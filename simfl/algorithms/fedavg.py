@@ -37,7 +37,9 @@ def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Wor
     held = algorithm.problem.participants[turn.client].samples
     steps = local.steps_on(held)
     # full batches but for the last of each pass
-    samples = local.epochs * held if local.epochs else steps * min(local.batch_size, held)
+    first = (turn.index - 1) * steps if local.order == "sequential" else 0
+    per_epoch, size = local.steps_per_epoch(held), local.batch_size
+    samples = sum(min(size, held - s % per_epoch * size) for s in range(first, first + steps))
     return algorithm.training(state, steps=steps, samples=samples)
 
 

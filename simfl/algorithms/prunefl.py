@@ -93,14 +93,14 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         if options.rates is not None and len(options.rates) != len(layers):
             raise OptionError(
                 "rates",
-                f"{len(options.rates)} rates for the {len(layers)} layers of "
+                f"{len(options.rates)} given for the {len(layers)} layers of "
                 f"{problem.architecture.name}; give one for each of {', '.join(layers)}",
             )
-        if options.federated and (options.final_level or 0) < options.level:
+        if options.federated and (options.final_level or 0) <= options.level:
             raise OptionError(
                 "final_level",
-                f"federated pruning ends at level {options.final_level}, below level "
-                f"{options.level} where it starts; give a higher one",
+                f"federated pruning starts at level {options.level} and ends at "
+                f"{options.final_level}; give a higher level to end at",
             )
         held = len(problem.dataset.train_labels)
         if options.server_samples > held:

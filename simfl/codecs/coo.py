@@ -60,8 +60,8 @@ class Coo:
         """The message."""
         parts: list[bytes] = []
         for name, tensor in payload.tensors.items():
-            kept = payload.masks.views[name] if payload.masks else tensor
-            stored = int(torch.count_nonzero(kept))
+            kept = payload.masks.views[name] if payload.masks else torch.ones_like(tensor)
+            stored = int(kept.sum())
             if self._sparse(tuple(tensor.shape), stored):
                 index = _index_type(tensor.shape)
                 rows, columns = np.nonzero(kept.reshape(len(kept), -1).numpy())
@@ -83,6 +83,8 @@ class Coo:
             stored = size
             if self._is_matrix(shape):
                 stored, at = _read_varint(data, at)
+            if stored > size:
+                raise ValueError(f"{stored} entries are said of a matrix of {size}")
             if stored < size:
                 index, matrix = _index_type(shape), (shape[0], size // shape[0])
                 rows, at = _take(data, at, stored, index)

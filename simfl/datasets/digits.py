@@ -1,6 +1,6 @@
 """scikit-learn's digits, resized to 28 x 28: real data that needs no download.
 
-1,797 handwritten digits of 8 x 8 pixels in 17 grey levels; every fifth one is for testing (360 of
+1,797 handwritten digits of 8 x 8 pixels in 17 grey levels; every fifth one is for testing (359 of
 them). Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998.
 """
 

@@ -72,8 +72,13 @@ class Recipe(Generic[T]):
         return self.verb(*map(_value, self.args))
 
 
+def _is_artifact(arg: Any) -> bool:
+    """By its class: asking the artifact itself for its manifest would compute it."""
+    return hasattr(type(arg), "manifest")
+
+
 def _name(arg: Any) -> str:
-    if hasattr(arg, "manifest"):
+    if _is_artifact(arg):
         return str(arg.key)
     if isinstance(arg, Received):
         return f"({_name(arg.payload)} {arg.sender!r})"
@@ -83,7 +88,7 @@ def _name(arg: Any) -> str:
 
 
 def _collect(arg: Any, found: list[Any]) -> None:
-    if hasattr(arg, "manifest"):
+    if _is_artifact(arg):
         found.append(arg)
     elif isinstance(arg, Received):
         _collect(arg.payload, found)
@@ -93,7 +98,7 @@ def _collect(arg: Any, found: list[Any]) -> None:
 
 
 def _value(arg: Any) -> Any:
-    if hasattr(arg, "manifest"):
+    if _is_artifact(arg):
         return arg.value
     if isinstance(arg, Received):
         return replace(arg, payload=_value(arg.payload))

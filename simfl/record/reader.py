@@ -30,15 +30,16 @@ class Trace:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
+            _refuse_cut(self.path)
             with h5py.File(self.path, "r", swmr=True) as file:
                 self.attributes: dict[str, Any] = dict(file.attrs)
                 if self.attributes.get("schema_version") != VERSION:
                     raise TraceError(
                         f"{self.path}: not a trace of this version of simfl; run the scenario again"
                     )
-                self.status = bytes(file["status"][0]).decode()
+                self.status = bytes(file["status"][0]).decode(errors="ignore")
                 self._tables = {table: file[table][:] for table in COLUMNS}
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
             reason = "no such file" if not self.path.exists() else "not a whole trace"
             raise TraceError(f"{self.path}: {reason}; give the HDF5 file of a run") from error
 
@@ -154,3 +155,13 @@ class Trace:
             column = records[name]
             columns[name] = np.char.decode(column) if column.dtype.kind == "S" else column
         return pd.DataFrame(columns)
+
+
+def _refuse_cut(path: Path) -> None:
+    """A file shorter than its superblock says: HDF5 would wait for the rest without end."""
+    with path.open("rb") as file:
+        head = file.read(48)
+    if head[:9] == b"\x89HDF\r\n\x1a\n\x03":
+        due = int.from_bytes(head[28:36], "little")
+        if len(head) < 48 or path.stat().st_size < due:
+            raise OSError("cut short")

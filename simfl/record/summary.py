@@ -27,6 +27,10 @@ class Summary:
         round_compute_s: mean, of the slowest client's computing in it.
         down_bytes: sent by the server.
         up_bytes: sent to it.
+        last_down_bytes: the last message from the server.
+        last_up_bytes: the last message to it.
+        size: parameters of the model.
+        nonzero: of them, stored at the last evaluation.
     """
 
     rounds: int
@@ -42,6 +46,10 @@ class Summary:
     round_compute_s: float
     down_bytes: int
     up_bytes: int
+    last_down_bytes: int
+    last_up_bytes: int
+    size: int
+    nonzero: int
 
 
 def summarise(trace: Trace) -> Summary:
@@ -69,6 +77,10 @@ def summarise(trace: Trace) -> Summary:
         round_compute_s=float(compute.mean()) if len(compute) else float("nan"),
         down_bytes=int(transfers["nbytes"][down].sum()),
         up_bytes=int(transfers["nbytes"][~down].sum()),
+        last_down_bytes=_last(transfers["nbytes"][down]),
+        last_up_bytes=_last(transfers["nbytes"][~down]),
+        size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
+        nonzero=_last(scores["nonzero"]),
     )
 
 
@@ -106,3 +118,7 @@ def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Se
 def _preparation_s(activities: pd.DataFrame) -> float:
     first = activities[activities["verb"] == "initial"]["end_s"]
     return float(first.iloc[0]) if len(first) else 0.0
+
+
+def _last(column: pd.Series[int]) -> int:
+    return int(column.iloc[-1]) if len(column) else 0

@@ -102,7 +102,7 @@ class TraceWriter:
                     dataset = self._file[table]
                     at = len(dataset)
                     dataset.resize((at + len(rows),))
-                    dataset[at:] = np.array(rows, dtype=dataset.dtype)
+                    dataset[at:] = np.array([_encoded(row) for row in rows], dtype=dataset.dtype)
                     dataset.flush()
         except _FAULTS as error:
             raise TraceError(_reason(self.path, error)) from error
@@ -135,6 +135,11 @@ class TraceWriter:
         """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
         if disk_usage(self.path.parent).free < _SPARE_BYTES:
             raise OSError(ENOSPC, "no space left on the disk")
+
+
+def _encoded(row: Row) -> Row:
+    """Text as UTF-8; numpy would take ASCII only."""
+    return tuple(value.encode() if isinstance(value, str) else value for value in row)
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from simfl.errors import ScenarioError
 from simfl.scenario.override import Override
@@ -45,6 +46,7 @@ def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) ->
     if not isinstance(data, dict):
         raise ScenarioError(f"{source}:1: not a mapping; a scenario starts with 'name: ...'")
     applied = [Override.parse(item) for item in overrides]
+    data = _unshared(data)
     for override in applied:
         override.apply(data)
 
@@ -54,6 +56,32 @@ def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) ->
                 return override.text
         return f"{source}:{line_of(where, lines)}"
 
-    scenario = validate(Scenario, data, place)
+    try:
+        scenario = validate(Scenario, data, place)
+    except ScenarioError as error:
+        for override in applied:
+            _suggest_replacing(override, str(error))
+        raise
     scenario._place = place
     return scenario
+
+
+def _suggest_replacing(override: Override, message: str) -> None:
+    """Another plug-in's name beside the options of the one before: say how to replace both.
+
+    Raises:
+        ScenarioError: that is what happened.
+    """
+    choice = ".".join(override.path[:-1])
+    if override.path[-1] == "name" and "unknown key" in message and f" {choice}." in message:
+        raise ScenarioError(
+            f"{override.text}: the options beside the name are those of another; replace them all: "
+            f"{choice}='{{name: {override.value}}}'"
+        )
+
+
+def _unshared(data: Any) -> Any:
+    """A copy in which what YAML's aliases share is separate, so that an override changes one."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    return [_unshared(value) for value in data] if isinstance(data, list) else data

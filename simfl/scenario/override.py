@@ -34,7 +34,7 @@ class Override:
             raise ScenarioError(f"{text}: not an override; write key.path=value, e.g. seed=2")
         try:
             return cls(path, yaml.safe_load(value), text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise ScenarioError(f"{text}: the value is not YAML; quote it") from error
 
     def apply(self, data: dict[str, Any]) -> None:

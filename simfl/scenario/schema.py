@@ -35,7 +35,7 @@ class Named(BaseModel):
     registry: ClassVar[plugins.Registry[Any]]
 
     name: str
-    options: SerializeAsAny[BaseModel] = Field(default_factory=BaseModel, exclude=True)
+    options: SerializeAsAny[BaseModel] = Field(default_factory=Options, exclude=True)
 
     def plugin(self) -> plugins.Plugin[Any]:
         """The registered plug-in of this name."""
@@ -216,12 +216,32 @@ class Platform(Options):
             raise PydanticCustomError(
                 "no_clients", "no client devices; add a group beside 'server'"
             )
+        names = [node for node, _ in _nodes(devices)]
+        for node in names:
+            if names.count(node) > 1:
+                message = f"two groups give a node '{node}'; rename one of them"
+                raise PydanticCustomError("same_nodes", message)
         return devices
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """Node name -> device group: the server first, then the clients in their order."""
+        return dict(_nodes(self.devices))
 
     @property
     def clients(self) -> int:
         """How many clients there are."""
-        return sum(g.count for name, g in self.devices.items() if name != "server")
+        return len(self.nodes) - 1
+
+
+def _nodes(devices: dict[str, DeviceGroup]) -> list[tuple[str, str]]:
+    """Names of nodes and their groups; several of one group are numbered."""
+    found = [("server", "server")]
+    for group, choice in devices.items():
+        if group != "server":
+            several = choice.count > 1
+            found += [(f"{group}-{i}" if several else group, group) for i in range(choice.count)]
+    return found
 
 
 class Stop(Options):
@@ -266,6 +286,10 @@ class Scenario(Options):
     stop: Stop = Stop()
     record: Record
     _place: Callable[[Where], str] | None = PrivateAttr(default=None)
+
+    def __eq__(self, other: object) -> bool:
+        # where a scenario was read is no part of it
+        return isinstance(other, Scenario) and self.written() == other.written()
 
     def located(self, where: Where, message: str) -> ScenarioError:
         """A mistake that shows only when things are put together, with the place of its key."""

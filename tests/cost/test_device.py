@@ -1,0 +1,235 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simfl.cost.device import StackDevice
+from simfl.devices import load_device
+from simfl.errors import CostError, DeviceMemoryError
+from simfl.resources import names
+from simfl.work import LayerWork, Passes, Storage, Workload
+
+SOURCE = {"kind": "measured", "source": "the bench in the corner"}
+BENCH: dict[str, Any] = {
+    "name": "bench",
+    "description": "a board of round numbers",
+    "stack": "none",
+    "ram": {"value": "1 GiB", **SOURCE},
+    "step": {"value": "10 ms", **SOURCE},
+    "sparse_weight": {"value": "100 ns", **SOURCE},
+    "dense_rate": {"value": "6 Gflop/s", **SOURCE},
+    "session": {"value": "2 s", **SOURCE},
+    "memory_rate": {"value": "1 GB/s", **SOURCE},
+}
+
+
+def bench(**changes: Any) -> StackDevice:
+    return StackDevice.model_validate({k: v for k, v in (BENCH | changes).items() if v is not None})
+
+
+def layer(storage: Storage, *, macs: int = 1000, nonzero: int = 300) -> LayerWork:
+    return LayerWork(
+        name="fc.weight", kind="linear", macs=macs, weights=1000, nonzero=nonzero, storage=storage
+    )
+
+
+SPARSE, MASKED, DENSE = (layer(s) for s in (Storage.SPARSE, Storage.MASKED, Storage.DENSE))
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds"),
+    [
+        (Workload(), 0.0),
+        (Workload(steps=5), 0.05),
+        (Workload(sessions=3), 6.0),
+        (Workload(moved_bytes=500_000_000), 0.5),
+        # 100 ns a stored weight and sample, forward and backward
+        (Workload(layers=(SPARSE,), samples=100), 300 * 100 * 100e-9),
+        # 6 FLOP a multiply-accumulate and sample, whatever the mask keeps
+        (Workload(layers=(DENSE,), samples=100), 1000 * 100 * 6 / 6e9),
+        (Workload(layers=(MASKED,), samples=100), 1000 * 100 * 6 / 6e9),
+        # a forward pass alone: 2 of the 6
+        (Workload(layers=(DENSE,), samples=90, passes=Passes.FORWARD), 1000 * 90 * 2 / 6e9),
+        (Workload(layers=(SPARSE,), samples=90, passes=Passes.FORWARD), 300 * 30 * 100e-9),
+        (
+            Workload(
+                layers=(SPARSE, DENSE), samples=100, steps=5, sessions=1, moved_bytes=1_000_000
+            ),
+            0.003 + 0.0001 + 0.05 + 2 + 0.001,
+        ),
+    ],
+)
+def test_closed_forms(work: Workload, seconds: float) -> None:
+    assert bench().seconds(work) == pytest.approx(seconds, rel=1e-12)
+
+
+def test_a_board_without_sessions_begins_at_once() -> None:
+    assert bench(session=None).seconds(Workload(sessions=3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("figure", "work", "message"),
+    [
+        ("sparse_weight", SPARSE, r"device 'bench' has no figure for sparse layers \(fc\.weight\)"),
+        ("dense_rate", DENSE, r"device 'bench' has no figure for dense layers \(fc\.weight\)"),
+        ("dense_rate", MASKED, r"device 'bench' has no figure for dense layers \(fc\.weight\)"),
+    ],
+)
+def test_a_missing_figure_is_never_taken_for_zero(
+    figure: str, work: LayerWork, message: str
+) -> None:
+    with pytest.raises(CostError, match=message + f"; add {figure} to its file"):
+        bench(**{figure: None}).seconds(Workload(layers=(work,), samples=1))
+
+
+def test_what_was_seen_to_fail_is_refused() -> None:
+    known = {"model": "lenet", "storage": "dense", "reason": "it dies", "source": "page 4"}
+    device = bench(infeasible=[known])
+    device.check(Workload(model="lenet", layers=(SPARSE, MASKED)))
+    device.check(Workload(model="vgg", layers=(DENSE,)))
+    with pytest.raises(DeviceMemoryError) as error:
+        device.check(Workload(model="lenet", layers=(SPARSE, DENSE)))
+    assert str(error.value) == (
+        "out of memory: device 'bench' cannot train lenet held dense (it dies; page 4)"
+    )
+
+
+def test_the_pi_3_does_not_hold_the_dense_lenet() -> None:
+    # PruneFL, section 5.1.1: the system dies during the first mini-batch
+    dense = Workload(model="lenet_300_100", layers=(DENSE,))
+    with pytest.raises(DeviceMemoryError, match="pi3"):
+        load_device("pi3").check(dense)
+    load_device("pi4").check(dense)
+
+
+@pytest.mark.parametrize("name", names("device_models"))
+def test_every_device_file_is_right(name: str) -> None:
+    device = load_device(name)
+    assert device.name == name
+    assert device.step.value > 0
+    assert len(device.description) > 10
+
+
+@st.composite
+def grown(draw: st.DrawFn) -> tuple[Workload, Workload, str]:
+    """A workload, one with more of one thing, and of what."""
+    few = st.integers(1, 10**6)
+    storage = draw(st.sampled_from(Storage))
+    work = Workload(
+        layers=(layer(storage, macs=draw(few), nonzero=draw(few)),),
+        samples=draw(few),
+        steps=draw(few),
+        sessions=draw(few),
+        moved_bytes=draw(few),
+        passes=draw(st.sampled_from(Passes)),
+    )
+    what = draw(st.sampled_from(["samples", "steps", "sessions", "moved_bytes", "layer", "count"]))
+    if what == "count":
+        return work, replace(work, layers=work.layers * 2), what
+    if what == "layer":
+        part = "nonzero" if storage is Storage.SPARSE else "macs"
+        bigger = replace(work.layers[0], **{part: getattr(work.layers[0], part) * 2})
+        return work, replace(work, layers=(bigger,)), what
+    return work, replace(work, **{what: getattr(work, what) * 2}), what
+
+
+@pytest.mark.parametrize("name", names("device_models"))
+@given(pair=grown())
+def test_more_work_takes_longer(name: str, pair: tuple[Workload, Workload, str]) -> None:
+    device = load_device(name)
+    less, more, what = pair
+    if less.layers[0].storage is Storage.SPARSE and device.sparse_weight is None:
+        with pytest.raises(CostError, match="sparse"):
+            device.seconds(less)
+        return
+    if what == "sessions" and device.session is None:
+        assert device.seconds(more) == device.seconds(less)
+    else:
+        assert device.seconds(more) > device.seconds(less) > 0
+
+
+def written(path: Path, **changes: Any) -> Path:
+    data = {k: v for k, v in (BENCH | changes).items() if v is not None}
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "message"),
+    [
+        (
+            {"step": {"value": 10, **SOURCE}},
+            9,
+            "step.value: 10 has no unit; write a time with its unit, e.g. '5 ms'",
+        ),
+        (
+            {"step": {"value": "10 MB", **SOURCE}},
+            9,
+            "step.value: 'MB' is no unit of time; use one of ns, us, ms, s, min, h, d",
+        ),
+        (
+            {"step": {"value": "-10 ms", **SOURCE}},
+            9,
+            "step.value: '-10 ms' is out of range; give a time above 0",
+        ),
+        (
+            {"step": {"value": "0 ms", **SOURCE}},
+            9,
+            "step.value: '0 ms' is out of range; give a time above 0",
+        ),
+        ({"step": {"value": "10 ms", "kind": "spec"}}, 8, "step.source: missing; add this key"),
+        (
+            {"step": {"value": "10 ms", "kind": "guess", "source": "the bench"}},
+            10,
+            "step.kind: 'guess' is not known here; use 'measured', 'derived', 'spec' or 'assumed'",
+        ),
+        (
+            {"step": {"value": "10 ms", **SOURCE, "sauce": "x"}},
+            12,
+            "step.sauce: unknown key; did you mean 'source'?",
+        ),
+        ({"step": "10 ms"}, 8, "step: '10 ms' is not a mapping; write its keys below it"),
+        ({"step": None}, 1, "step: missing; add this key"),
+        ({"stepp": "10 ms"}, 28, "stepp: unknown key; did you mean 'step'?"),
+        ({"ram": {"value": "1 Gbit", **SOURCE}}, 5, "ram.value: 'Gbit' is no unit of size; "),
+    ],
+)
+def test_a_wrong_device_file_is_told_in_one_line(
+    tmp_path: Path, changes: dict[str, Any], line: int, message: str
+) -> None:
+    path = written(tmp_path / "bad.yaml", **changes)
+    with pytest.raises(CostError) as error:
+        load_device(str(path))
+    assert str(error.value).startswith(f"{path}:{line}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_right_file_beside_the_packaged_ones(tmp_path: Path) -> None:
+    assert load_device(str(written(tmp_path / "bench.yaml"))) == bench()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pi33", "unknown device 'pi33'; did you mean 'pi3'?"),
+        ("none.yaml", "none.yaml: No such file or directory; give a device file or a name of "),
+    ],
+)
+def test_no_such_device(name: str, message: str) -> None:
+    with pytest.raises(CostError) as error:
+        load_device(name)
+    assert str(error.value).startswith(message)
+
+
+def test_a_device_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "photo.yaml"
+    path.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(CostError, match=r"photo\.yaml: not text; give a device file"):
+        load_device(str(path))
+    path.write_text("")
+    with pytest.raises(CostError, match=r"photo\.yaml:1: file: None is not a mapping"):
+        load_device(str(path))

@@ -1,0 +1,217 @@
+from collections.abc import Hashable
+from itertools import permutations
+from typing import Any
+
+import pytest
+from simpy import Environment
+
+from simfl.cost.device import StackDevice
+from simfl.cost.link import SharedMediumModel
+from simfl.errors import DeviceMemoryError
+from simfl.events.activity import Activity, parallel
+from simfl.events.network import Network
+from simfl.events.node import Node, World
+from simfl.events.observer import Sent, Span
+from simfl.memo import Promise, Recipe, Store
+from simfl.work import LayerWork, Manifest, Storage, TensorInfo, Workload
+
+SOURCE = {"kind": "measured", "source": "the bench in the corner"}
+
+
+def seconds(n: int) -> int:
+    """A verb that takes n seconds and gives n."""
+    return n
+
+
+def big(n: int) -> int:
+    """A verb that no device holds."""
+    return n
+
+
+def work(verb: object, n: int) -> Workload:
+    if verb is seconds:
+        return Workload(steps=n)
+    layer = LayerWork(name="w", kind="linear", macs=1, weights=1, nonzero=1, storage=Storage.DENSE)
+    return Workload(model="big", layers=(layer,), steps=n)
+
+
+def manifest(n: int) -> Manifest:
+    return Manifest(tensors=(TensorInfo(name="w", shape=(n,), dtype="float32", nonzero=n),))
+
+
+class Room:
+    """Nodes in one cell of 8 Mbit/s; a payload of n takes n seconds; what happened is kept."""
+
+    def __init__(self, *names: str) -> None:
+        self.env = Environment()
+        self.store = Store(manifest)
+        self.spans: list[Span] = []
+        self.messages: list[Sent] = []
+        air = SharedMediumModel(rates_bps=dict.fromkeys(names, 8e6), exchange_overhead_s=0.0)
+        self.network = Network(self.env, air)
+        world = World(
+            env=self.env,
+            network=self.network,
+            observer=self,
+            promise=self.promise,
+            work=work,
+            nbytes=lambda manifest: manifest.size * 1_000_000,
+        )
+        device = StackDevice.model_validate(
+            {
+                "name": "bench",
+                "description": "one second a step",
+                "stack": "none",
+                "ram": {"value": "1 GiB", **SOURCE},
+                "step": {"value": "1 s", **SOURCE},
+                "dense_rate": {"value": "1 Gflop/s", **SOURCE},
+                "memory_rate": {"value": "1 GB/s", **SOURCE},
+                "infeasible": [
+                    {"model": "big", "storage": "dense", "reason": "too big", "source": "seen"}
+                ],
+            }
+        )
+        self.nodes = {name: Node(world, name, i, device) for i, name in enumerate(names)}
+
+    def promise(self, verb: Any, *args: Any) -> Promise[Any]:
+        return self.store.promise(Recipe(verb, verb.__name__, args))
+
+    def computed(self, span: Span) -> None:
+        self.spans.append(span)
+
+    def sent(self, sent: Sent) -> None:
+        self.messages.append(sent)
+
+    def run(self, *activities: Activity[Any]) -> list[Any]:
+        return list(self.env.run(self.env.process(parallel(self.env, activities))))
+
+
+def test_computing_takes_the_devices_seconds_and_gives_the_artifact() -> None:
+    room = Room("a")
+    (artifact,) = room.run(room.nodes["a"].compute(seconds, 3, round=7))
+    assert artifact.value == 3
+    assert room.spans == [
+        Span(
+            start_s=0,
+            end_s=3,
+            node="a",
+            verb="seconds",
+            round=7,
+            key=artifact.key,
+            manifest=manifest(3),
+        )
+    ]
+    assert room.store.computed == {"seconds": 1}
+
+
+def test_one_processor_computes_first_come_first_served() -> None:
+    room = Room("a", "b")
+    a, b = room.nodes.values()
+
+    def later(start_s: float, activity: Activity[Any]) -> Activity[Any]:
+        yield room.env.timeout(start_s)
+        return (yield from activity)
+
+    room.run(
+        later(0.5, a.compute(seconds, 1)),
+        later(0.2, a.compute(seconds, 2)),
+        a.compute(seconds, 4),
+        b.compute(seconds, 5),
+    )
+    assert [(s.node, s.start_s, s.end_s) for s in room.spans] == [
+        ("a", 0, 4),
+        ("b", 0, 5),
+        ("a", 4, 6),
+        ("a", 6, 7),
+    ]
+
+
+def test_what_a_device_cannot_hold_is_refused_before_a_second_passes() -> None:
+    room = Room("a")
+    with pytest.raises(DeviceMemoryError, match="too big"):
+        room.run(room.nodes["a"].compute(big, 1))
+    assert room.env.now == 0
+    assert room.spans == []
+    assert room.store.computed == {}
+
+
+def test_sending_takes_the_networks_seconds_for_the_messages_bytes() -> None:
+    room = Room("a", "b", "server")
+    payload = room.promise(seconds, 3)
+    server, a = room.nodes["server"], room.nodes["a"]
+    (arrived,) = room.run(server.send(a, payload, round=2))
+    assert arrived is payload
+    (sent,) = room.messages
+    assert (sent.start_s, sent.end_s) == (0, pytest.approx(3, abs=1e-9))
+    assert (sent.source, sent.target, sent.round) == ("server", "a", 2)
+    assert (sent.nbytes, sent.key, sent.manifest) == (3_000_000, payload.key, manifest(3))
+    assert room.network.flows == 0
+
+
+Wanted = tuple[str | None, Hashable]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ((None, None), 1),
+        (("b", None), 2),
+        ((None, "y"), 2),
+        (("a", "x"), 1),
+        (("a", "y"), 4),
+        (("b", "x"), 3),
+    ],
+)
+def test_the_first_message_of_that_sender_and_tag_is_taken(wanted: Wanted, got: int) -> None:
+    room = Room("a", "b", "server")
+    server = room.nodes["server"]
+    sender, tag = wanted
+
+    def mail() -> Activity[int]:
+        for name, word, n in (("a", "x", 1), ("b", "y", 2), ("b", "x", 3), ("a", "y", 4)):
+            yield from room.nodes[name].send(server, room.promise(seconds, n), tag=word)
+        artifact = yield from server.receive(room.nodes[sender] if sender else None, tag)
+        return int(artifact.value)
+
+    assert room.run(mail()) == [got]
+
+
+def test_a_receiver_waits_and_an_untagged_message_is_not_laid_down() -> None:
+    room = Room("a", "server")
+    a, server = room.nodes["a"], room.nodes["server"]
+
+    def wait() -> Activity[float]:
+        yield from server.receive(a, tag="late")
+        return room.env.now
+
+    def mail() -> Activity[None]:
+        yield from a.send(server, room.promise(seconds, 1))
+        yield from a.send(server, room.promise(seconds, 2), tag="other")
+        yield from a.send(server, room.promise(seconds, 3), tag="late")
+
+    assert room.run(wait(), mail())[0] == pytest.approx(6, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")))
+def test_the_order_of_simultaneous_starts_does_not_matter(order: tuple[str, ...]) -> None:
+    room = Room("a", "b", "c", "server")
+    server = room.nodes["server"]
+    seconds_of = {"a": 1, "b": 1, "c": 2}
+
+    def visit(name: str) -> Activity[None]:
+        node = room.nodes[name]
+        local = yield from node.compute(seconds, seconds_of[name])
+        yield from node.send(server, local)
+
+    room.run(*(visit(name) for name in order))
+    spans = sorted((s.node, s.start_s, s.end_s, s.key) for s in room.spans)
+    keys = {n: room.promise(seconds, n).key for n in (1, 2)}
+    assert spans == [("a", 0, 1, keys[1]), ("b", 0, 1, keys[1]), ("c", 0, 2, keys[2])]
+    # a and b share from 1 to 3 s, half a second's worth each left at 2 s when c joins: three by
+    # three, a and b need 1.5 s more; then c has 1.5 of its 2 left, alone
+    times = sorted((m.source, m.start_s, m.end_s) for m in room.messages)
+    assert times == [
+        ("a", 1, pytest.approx(3.5, abs=1e-9)),
+        ("b", 1, pytest.approx(3.5, abs=1e-9)),
+        ("c", 2, pytest.approx(5.0, abs=1e-9)),
+    ]
