@@ -28,10 +28,7 @@ def federation(level: int, *changes: str) -> tuple[float, float]:
     fixed = (f"learning.algorithm.level={level}", "learning.dataset.name=digits")
     scenario: Scenario = load(ROOT / "scenarios" / "pi_lenet.yaml", (*fixed, *changes))
     _, tape = plan(scenario)
-    begin = next(span.end_s for span in tape.spans if span.verb == "initial")
-    end = next(span.end_s for span in tape.spans if span.verb == "aggregate")
-    computation = max(s.end_s - s.start_s for s in tape.spans if s.verb == "train")
-    return computation, end - begin - computation
+    return tape.computation_s, tape.communication_s
 
 
 def main() -> None:

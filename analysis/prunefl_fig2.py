@@ -32,16 +32,13 @@ def curve() -> pd.DataFrame:
     for level in range(1, 31):
         changes = (f"learning.algorithm.level={level}", "learning.dataset.name=digits")
         _, tape = plan(load(ROOT / "scenarios" / "pi_lenet.yaml", changes))
-        begin = next(span.end_s for span in tape.spans if span.verb == "initial")
-        end = next(span.end_s for span in tape.spans if span.verb == "aggregate")
-        computation = max(s.end_s - s.start_s for s in tape.spans if s.verb == "train")
         rows.append(
             {
                 "level": level,
-                "computation_s": computation,
-                "communication_s": end - begin - computation,
+                "computation_s": tape.computation_s,
+                "communication_s": tape.communication_s,
                 "message_bytes": tape.transfers[0].nbytes,
-                "preparation_s": begin,
+                "preparation_s": tape.initial.end_s,
             }
         )
     return pd.DataFrame(rows).set_index("level")

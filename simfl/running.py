@@ -253,6 +253,28 @@ class Tape:
         self.spans: list[Span] = []
         self.transfers: list[Sent] = []
 
+    @property
+    def initial(self) -> Span:
+        """What the server did before the first round."""
+        return next(span for span in self.spans if span.verb == "initial")
+
+    @property
+    def slowest(self) -> Span:
+        """The longest training of a client."""
+        training = (span for span in self.spans if span.verb == "train")
+        return max(training, key=lambda span: span.end_s - span.start_s)
+
+    @property
+    def computation_s(self) -> float:
+        """Seconds that the slowest client trained."""
+        return self.slowest.end_s - self.slowest.start_s
+
+    @property
+    def communication_s(self) -> float:
+        """The rest of the round: network, waiting, and what the server does."""
+        end_s = max(span.end_s for span in self.spans)
+        return end_s - self.initial.end_s - self.computation_s
+
     def computed(self, span: Span) -> None:
         """Keep it."""
         self.spans.append(span)

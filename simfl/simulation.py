@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform as host
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -290,6 +291,7 @@ def _computed_by(parts: Parts) -> Key:
     return key_of(parts.algorithm.name, _learning_digest(), _backend())
 
 
+@lru_cache(maxsize=1)
 def _learning_digest() -> str:
     """Of every source file that decides what is computed."""
     root = Path(__file__).parent

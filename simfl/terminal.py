@@ -114,7 +114,7 @@ def show_what(console: Console, parts: Parts) -> None:
 def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     """What would run: parameters, bytes per message, simulated seconds of one round."""
     show_what(console, parts)
-    initial = next(span for span in tape.spans if span.verb == "initial")
+    initial = tape.initial
     table = Table(
         title="by counting; nothing was trained", title_justify="left", box=None, show_header=False
     )
@@ -133,13 +133,9 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
             table.add_row(f"bytes per message, {direction}", f"{size:,} ({show_bytes(size)})")
     if initial.end_s:
         table.add_row("before the first round", f"{initial.end_s:.1f} s")
-    end_s = max(span.end_s for span in tape.spans)
-    training = [s for s in tape.spans if s.verb == "train"]
-    slowest = max(training, key=lambda s: s.end_s - s.start_s)
-    round_s, compute_s = end_s - initial.end_s, slowest.end_s - slowest.start_s
-    table.add_row("one round", f"{round_s:.3f} s")
-    table.add_row(f"  computing, the slowest ({slowest.node})", f"{compute_s:.3f} s")
-    table.add_row("  the rest of it: network, waiting", f"{round_s - compute_s:.3f} s")
+    table.add_row("one round", f"{tape.computation_s + tape.communication_s:.3f} s")
+    table.add_row(f"  computing, the slowest ({tape.slowest.node})", f"{tape.computation_s:.3f} s")
+    table.add_row("  the rest of it: network, waiting", f"{tape.communication_s:.3f} s")
     console.print(table)
 
 

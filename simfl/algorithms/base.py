@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from simfl.learning.state import ModelState, Participant, Payload, Received, Score, Turn
+from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.work import Manifest, Workload
 
 S = TypeVar("S")
@@ -52,12 +52,6 @@ class Algorithm(Protocol[S]):
 
     def holds_from(self, fits: Callable[[Workload], bool]) -> str:
         """For a device that cannot train the first state: what it can, in words ('' if nothing)."""
-
-
-class Participants(Protocol):
-    """What a work rule may ask of the problem: counts."""
-
-    participants: tuple[Participant, ...]
 
 
 AnyAlgorithm = Algorithm[Any]

@@ -35,12 +35,8 @@ O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
 def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
     local = algorithm.problem.local
     held = algorithm.problem.participants[turn.client].samples
-    steps = local.steps_on(held)
-    # full batches but for the last of each pass
-    first = (turn.index - 1) * steps if local.order == "sequential" else 0
-    per_epoch, size = local.steps_per_epoch(held), local.batch_size
-    samples = sum(min(size, held - s % per_epoch * size) for s in range(first, first + steps))
-    return algorithm.training(state, steps=steps, samples=samples)
+    samples = sum(batch.stop - batch.start for batch in local.batches(held, turn.index))
+    return algorithm.training(state, steps=local.steps_on(held), samples=samples)
 
 
 def _adopt_work(_: AveragedSGD[Any], _state: None, received: Received[Manifest]) -> Workload:

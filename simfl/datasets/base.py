@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -41,7 +42,11 @@ class Dataset:
         return channels, height, width
 
     def digest(self) -> str:
-        """The digest of every byte of it."""
+        """The digest of every byte of it, taken once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = blake2b(digest_size=16)
         shapes = tuple(self.train_images.shape), tuple(self.test_images.shape)
         digest.update(repr((self.classes, shapes)).encode())

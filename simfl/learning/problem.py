@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -44,6 +45,18 @@ class LocalUpdate:
     def steps_per_epoch(self, samples: int) -> int:
         """Batches of one pass; the last may be short."""
         return -(-samples // self.batch_size)
+
+    def batches(self, samples: int, turn: int) -> Iterator[slice]:
+        """The batches of one turn, as slices of the pass that each belongs to.
+
+        ``sequential`` goes on where the previous turn ended, and round again; ``shuffled`` starts
+        a pass anew.
+        """
+        steps, per_epoch = self.steps_on(samples), self.steps_per_epoch(samples)
+        first = (turn - 1) * steps if self.order == "sequential" else 0
+        for step in range(first, first + steps):
+            start = step % per_epoch * self.batch_size
+            yield slice(start, min(start + self.batch_size, samples))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

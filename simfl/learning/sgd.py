@@ -77,23 +77,17 @@ def turn_batches(
 ) -> Iterator[Tensor | slice]:
     """The batches of one client's turn, from logical coordinates alone.
 
-    ``sequential`` goes on where the client's previous turn ended, in the order of its slice, and
-    round again; a pass ends with a short batch where the sizes do not divide. ``shuffled`` draws
-    permutations from (seed, client, turn).
+    ``sequential`` walks the client's slice in its order; ``shuffled`` draws a permutation for each
+    pass from (seed, client, turn).
     """
-    steps, per_epoch = local.steps_on(samples), local.steps_per_epoch(samples)
     if local.order == "sequential":
-        first = (turn.index - 1) * steps
-        for step in range(first, first + steps):
-            start = step % per_epoch * local.batch_size
-            yield slice(start, min(start + local.batch_size, samples))
+        yield from local.batches(samples, turn.index)
         return
     generator = torch.Generator().manual_seed(seed_of(seed, "order", turn.client, turn.index))
-    for step in range(steps):
-        if step % per_epoch == 0:
+    for batch in local.batches(samples, turn.index):
+        if batch.start == 0:
             order = torch.randperm(samples, generator=generator)
-        start = step % per_epoch * local.batch_size
-        yield order[start : start + local.batch_size]
+        yield order[batch]
 
 
 def epoch_batches(samples: int, batch_size: int, epochs: int) -> Iterator[slice]:

@@ -41,7 +41,7 @@ class Store:
         self.computed: dict[str, int] = {}
         """How many computations ran, by verb."""
         self.recorded: Mapping[Key, Manifest] = recorded or {}
-        self._count = count
+        self.count = count
         self._checkpoints = checkpoints
         self._frozen = frozen
         self._promised: WeakValueDictionary[Key, Promise[Any]] = WeakValueDictionary()
@@ -90,10 +90,6 @@ class Store:
             verb = recipe.name.partition(" ")[0]
             self.computed[verb] = self.computed.get(verb, 0) + 1
             promise.keep(recipe.run())
-
-    def count(self, value: Any) -> Manifest:
-        """The manifest of a value."""
-        return self._count(value)
 
 
 class Promise(Generic[T]):
