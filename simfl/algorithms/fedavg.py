@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from simfl.algorithms.base import WorkRule
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
-from simfl.learning.sgd import train, turn_batches
+from simfl.learning.sgd import Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
@@ -80,11 +80,20 @@ class AveragedSGD(Generic[O_co]):
 
     def train(self, state: ModelState, turn: Turn) -> ModelState:
         """One local update on the client's data."""
-        data = self.problem.data_of(turn.client)
-        local = self.problem.local
-        batches = turn_batches(local, len(data), turn, self.problem.seed)
-        tensors = train(self.problem.module, local, state.tensors, state.masks, data, batches)
-        return ModelState(tensors=tensors, masks=state.masks)
+        return self.train_all([(state, turn)])[0]
+
+    def train_all(self, turns: Sequence[tuple[ModelState, Turn]]) -> list[ModelState]:
+        """Several local updates, side by side; each as `train` alone would make it."""
+        problem = self.problem
+        trainings = []
+        for state, turn in turns:
+            data = problem.data_of(turn.client)
+            batches = turn_batches(problem.local, len(data), turn, problem.seed)
+            start = Training(tensors=state.tensors, masks=state.masks, data=data, batches=batches)
+            trainings.append(start)
+        trained = train(problem.network, problem.local, trainings)
+        pairs = zip(trained, turns, strict=True)
+        return [ModelState(tensors=tensors, masks=state.masks) for tensors, (state, _) in pairs]
 
     def share(self, state: ModelState) -> Payload:
         """All of the model."""

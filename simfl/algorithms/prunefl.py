@@ -22,7 +22,7 @@ from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
 from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
-from simfl.learning.sgd import epoch_batches, train
+from simfl.learning.sgd import Training, epoch_batches, train
 from simfl.learning.state import ModelState, Payload, Received
 from simfl.options import Positive, Share
 from simfl.pruning.masks import drop_smallest, full, remaining_after
@@ -119,8 +119,10 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         for _ in range(options.level):
             if options.initial == "sample_based":
                 batches = epoch_batches(len(samples), local.batch_size, options.server_epochs)
-                tensors = train(problem.module, local, state.tensors, state.masks, samples, batches)
-                state = replace(state, tensors=tensors)
+                start = Training(
+                    tensors=state.tensors, masks=state.masks, data=samples, batches=batches
+                )
+                state = replace(state, tensors=train(problem.network, local, [start])[0])
             score = magnitude if options.initial != "random" else _with(generator)
             state = self._next_level(state, score)
         return state

@@ -8,17 +8,17 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from simfl.datasets.base import Dataset
 from simfl.datasets.partition import iid
 from simfl.keys import seed_of
+from simfl.learning.chain import ChainNetwork, is_chain
+from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.models.base import Architecture, initialise
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Participant
-
-Loss = Literal["cross_entropy", "bce_with_logits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +105,10 @@ class Problem:
         return tuple(Participant(index=i, samples=len(p)) for i, p in enumerate(self._parts))
 
     @cached_property
-    def module(self) -> TrainedModule:
+    def network(self) -> Network:
         """The one network of this process; states are loaded into it."""
-        return TrainedModule(self.architecture.build())
+        module = self.architecture.build()
+        return ChainNetwork(module) if is_chain(module) else AutogradNetwork(module)
 
     def data_of(self, client: int) -> ClientData:
         """A client's training samples."""
@@ -127,14 +128,14 @@ class Problem:
         generator = torch.Generator().manual_seed(seed_of(self.seed, "init"))
         module = self.architecture.build()
         initialise(module, self.architecture.init, generator)
-        return NamedTensors.pack(dict(module.named_parameters()))
+        return NamedTensors.pack(floats_of(module))
 
     @cached_property
     def layout(self) -> Layout:
-        """Names and shapes of the parameters."""
+        """Names and shapes of the parameters, and of the buffers after them."""
         with torch.device("meta"):
-            parameters = dict(self.architecture.build().named_parameters())
-        return Layout(tuple(parameters), tuple(tuple(p.shape) for p in parameters.values()))
+            tensors = floats_of(self.architecture.build())
+        return Layout(tuple(tensors), tuple(tuple(t.shape) for t in tensors.values()))
 
     @cached_property
     def _parts(self) -> list[Tensor]:
@@ -154,32 +155,3 @@ class Problem:
                 images.float().div_(255), one_hot(labels, self.dataset.classes).float()
             )
         return ClientData(images.float().div_(255), labels)
-
-
-class TrainedModule:
-    """A network whose parameters are views into one packed vector, ``packed``."""
-
-    def __init__(self, module: nn.Module) -> None:
-        named = dict(module.named_parameters())
-        tensors = NamedTensors.pack(named)
-        self.module = module
-        self.packed = tensors.flat
-        self.parameters = list(named.values())
-        self.names = list(named)
-        for name, parameter in named.items():
-            parameter.data = tensors[name]
-
-    def load(self, tensors: NamedTensors) -> None:
-        """Take a model's values; gradients are dropped."""
-        with torch.no_grad():
-            self.packed.copy_(tensors.flat)
-        self.drop_gradients()
-
-    def drop_gradients(self) -> None:
-        """So that the next backward pass starts from nothing."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    def gradients(self) -> list[Tensor]:
-        """What the last backward pass left, in the order of the parameters."""
-        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]

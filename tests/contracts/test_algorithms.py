@@ -9,7 +9,7 @@ import torch
 from simfl.datasets.base import Dataset
 from simfl.errors import OptionError
 from simfl.learning.problem import LocalUpdate, Problem
-from simfl.learning.sgd import epoch_batches, train
+from simfl.learning.sgd import Training, epoch_batches, train
 from simfl.learning.state import ModelState, Payload, Received, Turn
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Masks, NamedTensors
@@ -282,7 +282,8 @@ def test_prunefl_trains_what_is_left_before_each_level(make_problem: MakeProblem
     two = build("prunefl", problem, level=2).initial()
     samples = problem.samples(build("prunefl", problem)._server_samples())
     batches = epoch_batches(len(samples), problem.local.batch_size, 2)
-    trained = train(problem.module, problem.local, one.tensors, one.masks, samples, batches)
+    start = Training(tensors=one.tensors, masks=one.masks, data=samples, batches=batches)
+    [trained] = train(problem.network, problem.local, [start])
     assert torch.equal(two.tensors.flat, trained.flat * two.masks.flat)
     assert not two.masks.flat[one.masks.flat == 0].any()
 

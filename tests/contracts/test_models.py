@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from simfl.learning.problem import TrainedModule
+from simfl.learning.network import AutogradNetwork
 from simfl.models.base import Architecture, Init, initialise
 from simfl.models.count import count_layers
 from simfl.registry import MODELS
@@ -73,10 +73,10 @@ def test_layers_are_parameters_and_the_last_is_the_output(name: str) -> None:
 
 @MODEL
 def test_one_packed_vector_carries_the_whole_model(name: str) -> None:
-    net = TrainedModule(architecture(name).build())
-    assert len(net.packed) == PARAMETERS[name]
+    net = AutogradNetwork(architecture(name).build())
+    assert net.packed.shape == (1, PARAMETERS[name])
     net.packed.zero_()
-    assert not net.module(torch.rand(2, *INPUT)).any()
+    assert not net.logits(torch.rand(2, *INPUT)).any()
 
 
 @MODEL

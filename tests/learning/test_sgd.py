@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simfl.learning.problem import ClientData, LocalUpdate, Problem, TrainedModule
-from simfl.learning.sgd import epoch_batches, loss, train, turn_batches
+from simfl.learning.network import AutogradNetwork, loss_of
+from simfl.learning.problem import ClientData, LocalUpdate, Problem
+from simfl.learning.sgd import Training, epoch_batches, train, turn_batches
 from simfl.pruning.masks import full
 from simfl.tensors import Masks, NamedTensors
 from simfl.work import Turn
@@ -40,12 +41,13 @@ class Setting:
         return nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
 
     def train(self, local: LocalUpdate, masks: Masks | None, steps: int) -> Tensor:
-        batches: Iterator[Tensor | slice] = iter([slice(2 * i, 2 * i + 4) for i in range(steps)])
+        batches = [slice(2 * i, 2 * i + 4) for i in range(steps)]
         start = self.start
         if masks is not None:
             start = NamedTensors(start.layout, start.flat * masks.flat)
         before = start.flat.clone()
-        after = train(TrainedModule(self.network()), local, start, masks, self.data, batches)
+        training = Training(tensors=start, masks=masks, data=self.data, batches=batches)
+        [after] = train(AutogradNetwork(self.network()), local, [training])
         assert torch.equal(start.flat, before)
         return after.flat
 
@@ -123,12 +125,13 @@ def test_accumulated_gradients_are_sums(masked: bool) -> None:
 
 def test_one_turn_leaves_nothing_for_the_next() -> None:
     setting = Setting()
-    net = TrainedModule(setting.network())
+    net = AutogradNetwork(setting.network())
     local = replace(LOCAL, gradients="accumulate", momentum=0.9)
 
     def turn() -> Tensor:
-        batches = iter([slice(0, 4), slice(4, 8)])
-        return train(net, local, setting.start, None, setting.data, batches).flat
+        batches = [slice(0, 4), slice(4, 8)]
+        start = Training(tensors=setting.start, masks=None, data=setting.data, batches=batches)
+        return train(net, local, [start])[0].flat
 
     assert torch.equal(turn(), turn())
 
@@ -143,11 +146,11 @@ def test_losses() -> None:
     output = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
     classes, rows = torch.tensor([0, 1]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     # ln(1 + e^-3), ln(1 + e^0.5)
-    assert float(loss("cross_entropy", output, classes)) == pytest.approx(
+    assert float(loss_of("cross_entropy", output, classes)) == pytest.approx(
         (0.0485874 + 0.9740770) / 2, rel=1e-5
     )
     # ln(1 + e^-2), ln(1 + e^-1); ln(1 + e^0.5), ln 2
-    assert float(loss("bce_with_logits", output, rows)) == pytest.approx(
+    assert float(loss_of("bce_with_logits", output, rows)) == pytest.approx(
         (0.1269280 + 0.3132617 + 0.9740770 + 0.6931472) / 4, rel=1e-5
     )
 
@@ -228,7 +231,8 @@ def test_a_turn_on_the_problem_is_its_batches(make_problem: Callable[..., Proble
 
     def trained(turn: Turn) -> Tensor:
         batches = turn_batches(problem.local, len(data), turn, problem.seed)
-        return train(problem.module, problem.local, start, None, data, batches).flat
+        training = Training(tensors=start, masks=None, data=data, batches=batches)
+        return train(problem.network, problem.local, [training])[0].flat
 
     assert torch.equal(trained(Turn(2, 1)), trained(Turn(2, 1)))
     assert not torch.equal(trained(Turn(2, 1)), trained(Turn(2, 2)))

@@ -1,0 +1,108 @@
+"""Networks that learning runs: parameters packed in one vector, gradients too."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Loss = Literal["cross_entropy", "bce_with_logits"]
+
+
+class Network(Protocol):
+    """Models of one architecture, stacked; what they hold is loaded, never kept between turns.
+
+    Attributes:
+        widest: how many models it can train at once.
+        packed: (models, entries), the parameters first, then the buffers; what `load` made.
+        weights: the part of ``packed`` that descends: (models, parameters).
+    """
+
+    widest: int
+    packed: Tensor
+    weights: Tensor
+
+    def load(self, flats: list[Tensor]) -> None:
+        """Take models' values, each (entries,)."""
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Outputs, (samples, classes), of the one model loaded; as in evaluation."""
+
+    def gradient(self, inputs: Tensor, targets: Tensor, loss: Loss, *, add: bool) -> Tensor:
+        """The gradient of each model's mean loss, (models, parameters).
+
+        Args:
+            inputs: (models, samples, channels, height, width).
+            targets: classes (models, samples), or one-hot rows (models, samples, classes).
+            loss: which.
+            add: on top of what the last call left.
+        """
+
+    def descend(self, inputs: Tensor, targets: Tensor, loss: Loss, rate: float) -> None:
+        """``weights -= rate * gradient``, in place."""
+
+
+def floats_of(module: nn.Module) -> dict[str, Tensor]:
+    """What a model's state is: parameters, then buffers that are real numbers.
+
+    Batch normalisation's running statistics belong to it; its count of batches does not.
+    """
+    buffers = {n: b for n, b in module.named_buffers() if b.is_floating_point()}
+    return dict(module.named_parameters()) | buffers
+
+
+class AutogradNetwork:
+    """Any module, one model at a time, differentiated by PyTorch.
+
+    The module's parameters, buffers and gradients are views into packed vectors.
+    """
+
+    widest = 1
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        tensors = floats_of(module)
+        trained = sum(p.numel() for p in module.parameters())
+        self.packed = torch.cat([t.detach().reshape(1, -1) for t in tensors.values()], 1)
+        self.weights = self.packed[:, :trained]
+        self._gradient = torch.zeros_like(self.weights)
+        sizes = [t.numel() for t in tensors.values()]
+        for tensor, part in zip(tensors.values(), self.packed[0].split(sizes), strict=True):
+            tensor.data = part.view(tensor.shape)
+        parameters = list(module.parameters())
+        parts = self._gradient[0].split(sizes[: len(parameters)])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view(parameter.shape)
+
+    def load(self, flats: list[Tensor]) -> None:
+        """Take one model's values."""
+        with torch.no_grad():
+            self.packed[0].copy_(flats[0])
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """A forward pass in evaluation mode."""
+        self._module.eval()
+        with torch.no_grad():
+            output: Tensor = self._module(inputs)
+        self._module.train()
+        return output
+
+    def gradient(self, inputs: Tensor, targets: Tensor, loss: Loss, *, add: bool) -> Tensor:
+        """By a backward pass."""
+        if not add:
+            self._gradient.zero_()
+        loss_of(loss, self._module(inputs[0]), targets[0]).backward()
+        return self._gradient
+
+    def descend(self, inputs: Tensor, targets: Tensor, loss: Loss, rate: float) -> None:
+        """A backward pass and a step."""
+        self.weights.add_(self.gradient(inputs, targets, loss, add=False), alpha=-rate)
+
+
+def loss_of(kind: Loss, output: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of a batch: targets are classes, or one-hot rows for ``bce_with_logits``."""
+    if kind == "bce_with_logits":
+        return functional.binary_cross_entropy_with_logits(output, targets)
+    return functional.cross_entropy(output, targets)
