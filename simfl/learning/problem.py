@@ -90,7 +90,7 @@ class Problem:
         return repr(
             (
                 self.architecture.name,
-                self.architecture.init,
+                self.architecture.options,
                 self.dataset.name,
                 self.dataset.digest(),
                 self.clients,
