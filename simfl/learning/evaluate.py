@@ -10,10 +10,11 @@ _BATCH = 2000
 
 
 def evaluate(problem: Problem, state: ModelState) -> Score:
-    """Score a model on the whole test set."""
+    """Score a model on the whole test set; batch normalisation takes its running statistics."""
     net, test = problem.module, problem.test
     right, total_loss = 0, 0.0
     net.load(state.tensors)
+    net.module.eval()
     with torch.no_grad():
         pairs = zip(test.inputs.split(_BATCH), test.targets.split(_BATCH), strict=True)
         for inputs, targets in pairs:
@@ -21,4 +22,5 @@ def evaluate(problem: Problem, state: ModelState) -> Score:
             classes = targets if targets.dim() == 1 else targets.argmax(1)
             right += int((output.argmax(1) == classes).sum())
             total_loss += float(loss(problem.local.loss, output, targets)) * len(inputs)
+    net.module.train()
     return Score(accuracy=right / len(test), loss=total_loss / len(test))

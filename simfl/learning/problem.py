@@ -123,18 +123,18 @@ class Problem:
         return self._ready(self.dataset.test_images, self.dataset.test_labels)
 
     def initial_tensors(self) -> NamedTensors:
-        """Parameters as the scenario's seed draws them."""
+        """Parameters as the scenario's seed draws them, and buffers as they begin."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, "init"))
         module = self.architecture.build()
         initialise(module, self.architecture.init, generator)
-        return NamedTensors.pack(dict(module.named_parameters()))
+        return NamedTensors.pack(tensors_of(module))
 
     @cached_property
     def layout(self) -> Layout:
-        """Names and shapes of the parameters."""
+        """Names and shapes of a model's tensors: the parameters, then the buffers."""
         with torch.device("meta"):
-            parameters = dict(self.architecture.build().named_parameters())
-        return Layout(tuple(parameters), tuple(tuple(p.shape) for p in parameters.values()))
+            tensors = tensors_of(self.architecture.build())
+        return Layout(tuple(tensors), tuple(tuple(t.shape) for t in tensors.values()))
 
     @cached_property
     def _parts(self) -> list[Tensor]:
@@ -156,18 +156,37 @@ class Problem:
         return ClientData(images.float().div_(255), labels)
 
 
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """What a model's state consists of: its parameters, then its floating-point buffers.
+
+    The running means and variances of batch normalisation are averaged and sent like parameters.
+    Its ``num_batches_tracked`` is left out: nothing depends on it as long as there is a momentum.
+    """
+    state = module.state_dict(keep_vars=True)
+    buffers = {
+        name: tensor
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
+    }
+    return {**dict(module.named_parameters()), **buffers}
+
+
 class TrainedModule:
-    """A network whose parameters are views into one packed vector, ``packed``."""
+    """A network whose parameters and buffers are views into one packed vector, ``packed``.
+
+    Attributes:
+        parameters: what is trained; their names are ``names``. The forward pass moves the buffers.
+    """
 
     def __init__(self, module: nn.Module) -> None:
-        named = dict(module.named_parameters())
+        named = tensors_of(module)
         tensors = NamedTensors.pack(named)
         self.module = module
         self.packed = tensors.flat
-        self.parameters = list(named.values())
-        self.names = list(named)
-        for name, parameter in named.items():
-            parameter.data = tensors[name]
+        self.parameters = list(module.parameters())
+        self.names = [name for name, _ in module.named_parameters()]
+        for name, tensor in named.items():
+            tensor.data = tensors[name]
 
     def load(self, tensors: NamedTensors) -> None:
         """Take a model's values; gradients are dropped."""

@@ -24,7 +24,8 @@ def train(
 ) -> NamedTensors:
     """Run SGD over some batches.
 
-    Pruned weights stay where they are: their gradients are masked.
+    Pruned weights stay where they are: their gradients are masked. Buffers move with the forward
+    pass alone.
 
     Args:
         net: the network; whatever it held is overwritten.
