@@ -91,7 +91,10 @@ def show_what(console: Console, parts: Parts) -> None:
     devices = ", ".join(
         f"{g.count} x {g.model}" for name, g in scenario.platform.devices.items() if name != SERVER
     )
-    model = f"{problem.architecture.name} ({problem.layout.size:,} parameters)"
+    parameters = problem.parameters
+    buffers = problem.layout.size - parameters
+    size = f"{parameters:,} parameters" + (f" and {buffers:,} in buffers" if buffers else "")
+    model = f"{problem.architecture.name} ({size})"
     console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; "

@@ -25,7 +25,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "memo": (1, "", "filelock"),
     "codecs": (1, "", "numpy scipy torch"),
     "models": (1, "", "torch torchvision"),
-    "datasets": (1, "", "torch torchvision sklearn"),
+    "datasets": (1, "", "numpy torch torchvision sklearn"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numpy pydantic"),
     "topologies": (1, "", "networkx"),

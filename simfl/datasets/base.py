@@ -61,13 +61,17 @@ class DataSpec:
 
     Attributes:
         files: what it needs in the data folder; empty for one that travels with a library.
+        or_files: the same in another form, which does as well.
         read: from the data folder to the data.
     """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path], Dataset]
+    or_files: tuple[str, ...] = ()
 
     def missing_in(self, folder: Path) -> list[str]:
-        """The needed files that the folder lacks."""
-        return [name for name in self.files if not (folder / name).is_file()]
+        """The needed files that the folder lacks: none if it has them in one of their forms."""
+        forms = (self.files, self.or_files) if self.or_files else (self.files,)
+        missing = [[name for name in form if not (folder / name).is_file()] for form in forms]
+        return [] if [] in missing else missing[0]

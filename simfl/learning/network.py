@@ -45,12 +45,18 @@ class Network(Protocol):
 
 
 def floats_of(module: nn.Module) -> dict[str, Tensor]:
-    """What a model's state is: parameters, then buffers that are real numbers.
+    """What a model's state consists of: its parameters, then its floating-point buffers.
 
-    Batch normalisation's running statistics belong to it; its count of batches does not.
+    The running means and variances of batch normalisation are averaged and sent like parameters.
+    Its ``num_batches_tracked`` is left out: nothing depends on it as long as there is a momentum.
     """
-    buffers = {n: b for n, b in module.named_buffers() if b.is_floating_point()}
-    return dict(module.named_parameters()) | buffers
+    parameters = dict(module.named_parameters())
+    state = module.state_dict(keep_vars=True)
+    return parameters | {
+        name: tensor
+        for name, tensor in state.items()
+        if name not in parameters and tensor.is_floating_point()
+    }
 
 
 class AutogradNetwork:

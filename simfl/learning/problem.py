@@ -131,6 +131,12 @@ class Problem:
         return NamedTensors.pack(floats_of(module))
 
     @cached_property
+    def parameters(self) -> int:
+        """Entries that are trained; the rest of the layout are buffers."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in self.architecture.build().parameters())
+
+    @cached_property
     def layout(self) -> Layout:
         """Names and shapes of the parameters, and of the buffers after them."""
         with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
@@ -51,6 +52,7 @@ class Architecture:
 
     Attributes:
         sample_shape: the shape of one input, (channels, height, width).
+        options: the scenario's; with name, shape and classes they say which network it is.
     """
 
     name: str
@@ -58,13 +60,30 @@ class Architecture:
     layers: tuple[LayerInfo, ...]
     sample_shape: tuple[int, int, int]
     classes: int
-    init: Init
+    options: ModelOptions
+
+    @property
+    def init(self) -> Init:
+        """How its weights are drawn."""
+        return self.options.init
+
+
+def chain(**layers: nn.Module) -> nn.Sequential:
+    """Named layers one after the other.
+
+    >>> [name for name, _ in chain(flatten=nn.Flatten(), fc=nn.Linear(4, 2)).named_children()]
+    ['flatten', 'fc']
+    """
+    return nn.Sequential(OrderedDict(layers))
 
 
 def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> None:
     """Draw a module's parameters in place, from one generator, in the order of its layers.
 
-    Source: He et al. 2015, eq. (14), uniform.
+    Batch normalisation draws nothing: it starts as the identity on normalised input (weight 1, bias
+    0, running mean 0 and variance 1).
+
+    Source: He et al. 2015, eq. (14), uniform; Ioffe and Szegedy 2015 for batch normalisation.
     """
     with torch.no_grad():
         for layer in module.modules():
@@ -74,3 +93,5 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
                 layer.weight.uniform_(-bound, bound, generator=generator)
                 if layer.bias is not None:
                     layer.bias.zero_()
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()

@@ -1,4 +1,4 @@
-"""Multiply-accumulates per layer, by one forward pass over tensors that have shapes but no data."""
+"""What a model declares of its layers, by one forward pass over tensors without data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from simfl.models.base import LayerInfo, LayerKind
+from simfl.models.base import Architecture, LayerInfo, LayerKind, ModelOptions
+
+
+def declare(
+    name: str,
+    build: Callable[[], nn.Module],
+    options: ModelOptions,
+    *,
+    classes: int,
+    sample_shape: tuple[int, int, int],
+) -> Architecture:
+    """The architecture that ``build`` makes, its layers counted."""
+    return Architecture(
+        name=name,
+        build=build,
+        layers=count_layers(build, sample_shape),
+        sample_shape=sample_shape,
+        classes=classes,
+        options=options,
+    )
 
 
 def count_layers(
@@ -16,10 +35,11 @@ def count_layers(
 ) -> tuple[LayerInfo, ...]:
     """The layers with weights, in the order of the forward pass.
 
-    A linear layer does in x out MACs per sample; a convolution, weights x output positions.
+    A linear layer does in x out MACs per sample; a convolution, weights x output positions; batch
+    normalisation has weights, but does none.
     """
     with torch.device("meta"):
-        module = build()
+        module = build().eval()
         sample = torch.empty((1, *sample_shape))
     found: list[LayerInfo] = []
 

@@ -5,27 +5,24 @@ Table 1: 266.6K).
 """
 
 from functools import partial
+from math import prod
 
 from torch import nn
 
-from simfl.models.base import Architecture, ModelOptions
-from simfl.models.count import count_layers
+from simfl.models.base import Architecture, ModelOptions, chain
+from simfl.models.count import declare
 from simfl.registry import MODELS
 
 
 def _module(inputs: int, classes: int) -> nn.Module:
-    layers: dict[str, nn.Module] = {
-        "flatten": nn.Flatten(),
-        "fc1": nn.Linear(inputs, 300),
-        "relu1": nn.ReLU(),
-        "fc2": nn.Linear(300, 100),
-        "relu2": nn.ReLU(),
-        "fc3": nn.Linear(100, classes),
-    }
-    module = nn.Sequential()
-    for name, layer in layers.items():
-        module.add_module(name, layer)
-    return module
+    return chain(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(inputs, 300),
+        relu1=nn.ReLU(),
+        fc2=nn.Linear(300, 100),
+        relu2=nn.ReLU(),
+        fc3=nn.Linear(100, classes),
+    )
 
 
 @MODELS.register("lenet_300_100", options=ModelOptions)
@@ -33,13 +30,5 @@ def lenet_300_100(
     options: ModelOptions, *, classes: int, sample_shape: tuple[int, int, int]
 ) -> Architecture:
     """784-300-100-10 on MNIST; the input and output widths follow the data."""
-    channels, height, width = sample_shape
-    build = partial(_module, channels * height * width, classes)
-    return Architecture(
-        name="lenet_300_100",
-        build=build,
-        layers=count_layers(build, sample_shape),
-        sample_shape=sample_shape,
-        classes=classes,
-        init=options.init,
-    )
+    build = partial(_module, prod(sample_shape), classes)
+    return declare("lenet_300_100", build, options, classes=classes, sample_shape=sample_shape)

@@ -29,7 +29,7 @@ class Summary:
         up_bytes: sent to it.
         last_down_bytes: the last message from the server.
         last_up_bytes: the last message to it.
-        size: parameters of the model.
+        size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
     """
 

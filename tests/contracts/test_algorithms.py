@@ -11,7 +11,7 @@ from simfl.errors import OptionError
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.sgd import Training, epoch_batches, train
 from simfl.learning.state import ModelState, Payload, Received, Turn
-from simfl.registry import ALGORITHMS
+from simfl.registry import ALGORITHMS, MODELS
 from simfl.tensors import Masks, NamedTensors
 from simfl.work import Manifest, Participant, Passes, Storage, Workload
 
@@ -388,3 +388,24 @@ def test_the_servers_samples(make_problem: MakeProblem, choice: str) -> None:
         assert indices.tolist() == list(range(12))
     again = build("prunefl", make_problem(), sample_choice=choice, server_samples=12)
     assert torch.equal(again._server_samples(), indices)
+
+
+def test_prunefl_prunes_neither_biases_nor_batch_normalisation(make_problem: MakeProblem) -> None:
+    resnet = MODELS.get("resnet18")
+    colour = Dataset(
+        name="noise",
+        classes=10,
+        train_images=torch.zeros((20, 3, 8, 8), dtype=torch.uint8),
+        train_labels=torch.arange(20) % 10,
+        test_images=torch.zeros((10, 3, 8, 8), dtype=torch.uint8),
+        test_labels=torch.arange(10),
+    )
+    architecture = resnet.build(resnet.options(), classes=10, sample_shape=(3, 8, 8))
+    problem = replace(make_problem(dataset=colour), architecture=architecture)
+    changes = {"initial": "initialization", "level": 1, "rates": None, "federated": False}
+    algorithm = build("prunefl", problem, **changes)
+    state = algorithm.initial()
+    assert state.manifest() == algorithm.forecast()
+    pruned = {t.name for t in state.manifest().tensors if t.pruned}
+    assert pruned == {layer.weight for layer in architecture.layers}
+    assert not any("bn" in name for name in pruned)

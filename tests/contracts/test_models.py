@@ -1,61 +1,128 @@
 from functools import partial
 from math import sqrt
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from simfl.errors import OptionError
 from simfl.learning.network import AutogradNetwork
 from simfl.models.base import Architecture, Init, initialise
 from simfl.models.count import count_layers
 from simfl.registry import MODELS
 
-INPUT, CLASSES = (1, 28, 28), 10
-# parameters and multiply-accumulates of one sample's forward pass, by hand
-PARAMETERS = {"lenet_300_100": 266_610}
+CLASSES = 10
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+# name, options, images, and as published: parameters, multiply-accumulates of one forward pass
+PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int]] = [
+    ("lenet_300_100", {}, GREY, 266_610, 266_200),
+    ("lenet5", {}, GREY, 61_706, 416_520),
+    ("simple_cnn", {}, GREY, 44_426, 281_640),
+    ("resnet18", {}, COLOUR, 11_173_962, 555_422_720),
+    ("resnet18", {"stem": "torchvision"}, COLOUR, 11_181_642, 37_016_576),
+]
+IMAGES = {name: images for name, _, images, _, _ in PUBLISHED}
+# multiply-accumulates by hand: weights x positions
 MACS = {
     "lenet_300_100": {
         "fc1.weight": 784 * 300,
         "fc2.weight": 300 * 100,
         "fc3.weight": 100 * 10,
-    }
+    },
+    "lenet5": {
+        "conv1.weight": 6 * 25 * 28 * 28,
+        "conv2.weight": 16 * 6 * 25 * 10 * 10,
+        "fc1.weight": 400 * 120,
+        "fc2.weight": 120 * 84,
+        "fc3.weight": 84 * 10,
+    },
+    "simple_cnn": {
+        "conv1.weight": 6 * 25 * 24 * 24,
+        "conv2.weight": 16 * 6 * 25 * 8 * 8,
+        "fc1.weight": 256 * 120,
+        "fc2.weight": 120 * 84,
+        "fc3.weight": 84 * 10,
+    },
 }
 MODEL = pytest.mark.parametrize("name", MODELS.names())
 
 
-def architecture(name: str, init: Init = "kaiming_fan_in") -> Architecture:
+def architecture(
+    name: str,
+    init: Init = "kaiming_fan_in",
+    images: tuple[int, int, int] | None = None,
+    classes: int = CLASSES,
+    **options: Any,
+) -> Architecture:
     plugin = MODELS.get(name)
-    built = plugin.build(plugin.options(init=init), classes=CLASSES, sample_shape=INPUT)
+    chosen = plugin.options(init=init, **options)
+    built = plugin.build(chosen, classes=classes, sample_shape=images or IMAGES[name])
     assert isinstance(built, Architecture)
     return built
 
 
+def parameters_of(model: Architecture) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in model.build().parameters())
+
+
 def test_every_model_is_counted_here() -> None:
-    assert set(PARAMETERS) == set(MACS) == set(MODELS.names())
+    assert set(IMAGES) == set(MODELS.names())
 
 
 @MODEL
 def test_forward(name: str) -> None:
-    model = architecture(name)
-    assert (model.name, model.sample_shape, model.classes) == (name, INPUT, CLASSES)
+    model, images = architecture(name), IMAGES[name]
+    assert (model.name, model.sample_shape, model.classes) == (name, images, CLASSES)
     generator = torch.Generator().manual_seed(1)
     module = model.build()
     initialise(module, model.init, generator)
-    output = module(torch.rand(5, *INPUT, generator=generator))
+    output = module(torch.rand(5, *images, generator=generator))
     assert output.shape == (5, CLASSES)
     assert output.isfinite().all()
     assert output.std() > 0
 
 
-@MODEL
-def test_as_many_parameters_as_published(name: str) -> None:
-    module = architecture(name).build()
-    assert sum(p.numel() for p in module.parameters()) == PARAMETERS[name]
+@pytest.mark.parametrize(("name", "options", "images", "parameters", "macs"), PUBLISHED)
+def test_as_many_parameters_and_multiply_accumulates_as_published(
+    name: str,
+    options: dict[str, Any],
+    images: tuple[int, int, int],
+    parameters: int,
+    macs: int,
+) -> None:
+    model = architecture(name, images=images, **options)
+    assert parameters_of(model) == parameters
+    assert sum(layer.macs for layer in model.layers) == macs
 
 
-@MODEL
+@pytest.mark.parametrize("name", MACS)
 def test_multiply_accumulates_as_counted_by_hand(name: str) -> None:
     assert {layer.weight: layer.macs for layer in architecture(name).layers} == MACS[name]
+
+
+def test_resnet18_for_a_hundred_classes_is_feddips() -> None:
+    assert parameters_of(architecture("resnet18", classes=100)) == 11_220_132
+
+
+@pytest.mark.parametrize(("stem", "less"), [("cifar", 2 * 9 * 64), ("torchvision", 2 * 49 * 64)])
+def test_resnet18_for_grey_images_has_a_narrower_stem(stem: str, less: int) -> None:
+    grey = architecture("resnet18", images=(1, 32, 32), stem=stem)
+    assert parameters_of(grey) == parameters_of(architecture("resnet18", stem=stem)) - less
+
+
+@pytest.mark.parametrize("name", ["lenet5", "simple_cnn"])
+def test_the_first_linear_layer_follows_the_images(name: str) -> None:
+    model = architecture(name, images=(3, 40, 32))
+    assert model.build()(torch.rand(2, 3, 40, 32)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize(("name", "least"), [("lenet5", 12), ("simple_cnn", 16)])
+def test_images_that_are_too_small(name: str, least: int) -> None:
+    assert architecture(name, images=(1, least, least))
+    with pytest.raises(OptionError, match=rf"at least {least}x{least}, and these are {least - 1}x"):
+        architecture(name, images=(1, least - 1, least))
 
 
 @MODEL
@@ -73,10 +140,13 @@ def test_layers_are_parameters_and_the_last_is_the_output(name: str) -> None:
 
 @MODEL
 def test_one_packed_vector_carries_the_whole_model(name: str) -> None:
-    net = AutogradNetwork(architecture(name).build())
-    assert net.packed.shape == (1, PARAMETERS[name])
+    module = architecture(name).build()
+    net = AutogradNetwork(module)
+    assert net.packed.shape[1] == sum(
+        t.numel() for t in module.state_dict().values() if t.is_floating_point()
+    )
     net.packed.zero_()
-    assert not net.logits(torch.rand(2, *INPUT)).any()
+    assert not net.logits(torch.rand(2, *IMAGES[name])).any()
 
 
 @MODEL
@@ -90,7 +160,10 @@ def test_initial_weights_fill_their_bound(name: str, init: Init) -> None:
         fan = weight[0].numel() if init == "kaiming_fan_in" else len(weight)
         assert float(weight.abs().max()) == pytest.approx(sqrt(6 / fan), rel=0.02)
         assert float(weight.std()) == pytest.approx(sqrt(2 / fan), rel=0.1)
-    assert not any(p.any() for p in parameters.values() if p.dim() == 1)
+    # biases are 0; the weights of batch normalisation, 1
+    for part, vector in parameters.items():
+        if vector.dim() == 1:
+            assert (vector == (1 if part.endswith("weight") else 0)).all()
 
 
 def test_the_bounds_of_prunefls_public_code() -> None:
@@ -109,6 +182,23 @@ def test_one_seed_one_model(name: str) -> None:
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
+
+
+def test_batch_normalisation_starts_as_the_identity() -> None:
+    module = architecture("resnet18").build()
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                for tensor in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+                    tensor.fill_(7)
+    initialise(module, "kaiming_fan_in", torch.Generator().manual_seed(1))
+    found = {layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)}
+    assert len(found) == 20
+    for layer in found:
+        assert (layer.weight == 1).all()
+        assert not layer.bias.any()
+        assert not layer.running_mean.any()
+        assert (layer.running_var == 1).all()
 
 
 def _convolutions() -> nn.Module:

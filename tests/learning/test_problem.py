@@ -1,13 +1,19 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from simfl.algorithms.fedavg import FedAvg, FedAvgOptions
 from simfl.datasets.base import Dataset
 from simfl.learning import evaluate as evaluation
 from simfl.learning.evaluate import evaluate
+from simfl.learning.network import AutogradNetwork
 from simfl.learning.problem import LocalUpdate, Problem
-from simfl.learning.state import ModelState
+from simfl.learning.state import ModelState, Received, Turn
+from simfl.models.base import Architecture, ModelOptions, chain
+from simfl.models.count import declare
 from simfl.tensors import NamedTensors
 
 MakeProblem = Callable[..., Problem]
@@ -99,3 +105,87 @@ def test_the_score_does_not_depend_on_its_batches(
     assert parts.accuracy == whole.accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     assert 0 < whole.accuracy < 1
+
+
+def normalised_chain() -> nn.Module:
+    return chain(
+        conv=nn.Conv2d(1, 2, 3),
+        norm=nn.BatchNorm2d(2),
+        relu=nn.ReLU(),
+        flatten=nn.Flatten(),
+        fc=nn.Linear(8, 3),
+    )
+
+
+@pytest.fixture
+def normalised(make_problem: MakeProblem) -> Problem:
+    """A problem whose network has batch normalisation."""
+    architecture: Architecture = declare(
+        "normalised", normalised_chain, ModelOptions(), classes=3, sample_shape=(1, 4, 4)
+    )
+    return replace(make_problem(), architecture=architecture)
+
+
+PARAMETERS = ("conv.weight", "conv.bias", "norm.weight", "norm.bias", "fc.weight", "fc.bias")
+BUFFERS = ("norm.running_mean", "norm.running_var")
+
+
+def test_buffers_stand_behind_the_parameters(normalised: Problem) -> None:
+    assert normalised.layout.names == PARAMETERS + BUFFERS
+    first = normalised.initial_tensors()
+    assert first.layout == normalised.layout
+    assert first["norm.running_mean"].tolist() == [0, 0]
+    assert first["norm.running_var"].tolist() == [1, 1]
+    trained = sum(normalised.layout.sizes[: len(PARAMETERS)])
+    assert normalised.network.weights.shape == (1, trained)
+
+
+def test_a_state_carries_the_running_statistics(normalised: Problem) -> None:
+    module = normalised_chain()
+    net = AutogradNetwork(module)
+    first = normalised.initial_tensors()
+    net.load([first.flat])
+    data = normalised.data_of(0)
+    inputs, targets = data.inputs[:4], data.targets[:4]
+    with torch.no_grad():
+        before_norm = module.conv(inputs)  # type: ignore[operator]
+    net.gradient(inputs[None], targets[None], "cross_entropy", add=False)
+    views = normalised.layout.views(net.packed[0])
+    # momentum 0.1: a tenth of the batch's mean, nine tenths of 0
+    assert torch.allclose(views["norm.running_mean"], 0.1 * before_norm.mean((0, 2, 3)))
+    net.load([first.flat])
+    assert views["norm.running_var"].tolist() == [1, 1]
+
+
+def test_training_moves_buffers_and_averaging_takes_their_mean(normalised: Problem) -> None:
+    algorithm = FedAvg(FedAvgOptions(), normalised)
+    first = algorithm.initial()
+    trained = [algorithm.train(first, Turn(client, 1)) for client in (0, 1)]
+    means = [state.tensors["norm.running_mean"] for state in trained]
+    assert all(mean.any() for mean in means)
+    assert not torch.equal(*means)
+    received = tuple(
+        Received(algorithm.share(state), who)
+        for state, who in zip(trained, normalised.participants, strict=False)
+    )
+    mean = algorithm.aggregate(first, received).tensors["norm.running_mean"]
+    assert torch.allclose(mean, (means[0] + means[1]) / 2)
+    assert trained[0].manifest().size == normalised.layout.size
+    again = FedAvg(FedAvgOptions(), replace(normalised)).train(first, Turn(0, 1))
+    assert torch.equal(again.tensors.flat, trained[0].tensors.flat)
+
+
+def test_the_score_takes_the_running_statistics(
+    normalised: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm = FedAvg(FedAvgOptions(), normalised)
+    state = algorithm.train(algorithm.initial(), Turn(0, 1))
+    before = state.tensors.flat.clone()
+    whole = evaluate(normalised, state)
+    monkeypatch.setattr(evaluation, "_BATCH", 5)
+    # statistics of the batch would make this another score
+    assert evaluate(normalised, state).loss == pytest.approx(whole.loss, rel=1e-5)
+    assert torch.equal(state.tensors.flat, before)
+    # and training goes on as if nothing had been scored
+    fresh = FedAvg(FedAvgOptions(), replace(normalised)).train(state, Turn(0, 2))
+    assert torch.equal(algorithm.train(state, Turn(0, 2)).tensors.flat, fresh.tensors.flat)
