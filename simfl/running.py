@@ -19,9 +19,9 @@ from simfl.errors import DeviceMemoryError
 from simfl.events.network import Network
 from simfl.events.node import Node, World
 from simfl.events.observer import Observer, Sent, Span
-from simfl.keys import Key, key_of, seed_of
+from simfl.keys import Key, seed_of
 from simfl.learning.problem import Problem
-from simfl.memo import Artifact, Promise, Received, Store
+from simfl.memo import Artifact, Promise, Received, Recipe, Store
 from simfl.record import TraceWriter
 from simfl.scenario import Scenario
 from simfl.units import show_bytes, show_seconds
@@ -51,8 +51,8 @@ class Progress:
     """Where a run stands after a round.
 
     Attributes:
-        nbytes: sent so far, both directions.
-        accuracy: of the last evaluation; None before the first.
+        nbytes: sent so far, in all directions.
+        accuracy: of the last evaluation, of peers the mean; None before the first.
     """
 
     round: int
@@ -70,7 +70,7 @@ class Simulation:
         parts: Parts,
         observer: Observer,
         promise: Promiser,
-        observe: Callable[[int, Any], None],
+        observe: Callable[..., None],
     ) -> None:
         self.env = env
         self.overlay = parts.overlay
@@ -86,11 +86,19 @@ class Simulation:
             work=self._work,
             nbytes=parts.codec.nbytes,
         )
+        platform = parts.scenario.platform
         nodes = [
-            Node(world, name, index - 1, parts.devices[group])
-            for index, (name, group) in enumerate(parts.scenario.platform.nodes.items())
+            Node(world, name, index, parts.devices[group])
+            for index, (name, group) in enumerate(platform.nodes.items(), -platform.has_server)
         ]
-        self.server, self.clients = nodes[0], nodes[1:]
+        self._servers = [node for node in nodes if node.index < 0]
+        others = nodes[len(self._servers) :]
+        self.clients, self.peers = (others, []) if self._servers else ([], others)
+
+    @property
+    def server(self) -> Node:
+        """The server; a scenario for peers has none, and its protocol does not ask."""
+        return self._servers[0]
 
     def play(self, ended: simpy.Event | None = None, rounds: int | None = None) -> str:
         """Run the protocol to its end, or until ``ended`` says why.
@@ -174,6 +182,10 @@ class Recording:
         self.ended = env.event()
         self._env, self._writer, self._store = env, writer, store
         self._algorithm, self._promise = parts.algorithm, promise
+        platform = parts.scenario.platform
+        self._holders = 1 if platform.has_server else platform.clients
+        self._ended: dict[int, int] = {}
+        self._scores: dict[int, list[Promise[Any]]] = {}
         self._stop, self._record = parts.scenario.stop, parts.scenario.record
         self._on_round = on_round
         self._down_bytes = self._up_bytes = 0
@@ -207,26 +219,40 @@ class Recording:
         if budget is not None and self._down_bytes + self._up_bytes >= budget:
             self._end(f"{show_bytes(budget)} sent")
 
-    def observe(self, round: int, state: Promise[Any]) -> None:
-        """After a round: evaluate, checkpoint, report."""
-        log.info("t=%.3fs round %d ended", self._env.now, round)
+    def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
+        """A state after a round: evaluate, checkpoint; with the last of the round, report."""
         if round % self._record.evaluate_every == 0:
-            self._evaluate(round, state)
+            self._evaluate(round, state, node.name if node else SERVER)
         if round % self._record.checkpoint_every == 0:
             self._writer.flush()
             self._store.checkpoint(state)
+        self._ended[round] = self._ended.get(round, 0) + 1
+        if self._ended[round] == self._holders:
+            del self._ended[round]
+            self._end_round(round)
+
+    def _end_round(self, round: int) -> None:
+        """The server, or the last of the peers, has ended it."""
+        log.info("t=%.3fs round %d ended", self._env.now, round)
+        scores = self._scores.pop(round, [])
+        if scores:
+            found = [score.manifest.metrics["accuracy"] for score in scores]
+            self._accuracy = sum(found) / len(found)
+            self._stop_if_accurate(self._accuracy)
         if self._on_round:
             sent = self._down_bytes + self._up_bytes
             now = Progress(round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy)
             self._on_round(now)
 
-    def _evaluate(self, round: int, state: Promise[Any]) -> None:
+    def _evaluate(self, round: int, state: Promise[Any], node: str) -> None:
         score = self._promise(self._algorithm.score, state)
+        # held until the round ends: peers that hold the same model are scored once
+        self._scores.setdefault(round, []).append(score)
         metrics = score.manifest.metrics
-        self._accuracy = metrics["accuracy"]
         row = (
             self._env.now,
             round,
+            node,
             score.key,
             metrics["accuracy"],
             metrics["loss"],
@@ -235,9 +261,11 @@ class Recording:
             self._up_bytes,
         )
         self._writer.append("scores", row)
+
+    def _stop_if_accurate(self, accuracy: float) -> None:
         target, wanted = self._stop.accuracy, self._stop.consecutive
         if target is not None:
-            self._in_a_row = self._in_a_row + 1 if metrics["accuracy"] >= target else 0
+            self._in_a_row = self._in_a_row + 1 if accuracy >= target else 0
             if self._in_a_row >= wanted:
                 self._end(f"accuracy {target:g} in {wanted} evaluations in a row")
 
@@ -255,23 +283,24 @@ class Tape:
 
     @property
     def initial(self) -> Span:
-        """What the server did before the first round."""
-        return next(span for span in self.spans if span.verb == "initial")
+        """What the server, or the last of the peers, did before the first round."""
+        first = (span for span in self.spans if span.verb == "initial")
+        return max(first, key=lambda span: span.end_s)
 
     @property
     def slowest(self) -> Span:
-        """The longest training of a client."""
+        """The longest training of a client or peer."""
         training = (span for span in self.spans if span.verb == "train")
         return max(training, key=lambda span: span.end_s - span.start_s)
 
     @property
     def computation_s(self) -> float:
-        """Seconds that the slowest client trained."""
+        """Seconds that the slowest client or peer trained."""
         return self.slowest.end_s - self.slowest.start_s
 
     @property
     def communication_s(self) -> float:
-        """The rest of the round: network, waiting, and what the server does."""
+        """The rest of the round: network, waiting, aggregating or mixing."""
         end_s = max(span.end_s for span in self.spans)
         return end_s - self.initial.end_s - self.computation_s
 
@@ -290,10 +319,15 @@ class Forecast:
     def __init__(
         self, verb: Callable[..., Any], args: tuple[Any, ...], first: Callable[[], Manifest]
     ) -> None:
-        self.key: Key = key_of(verb.__name__, repr([getattr(a, "key", a) for a in args]))
+        self.key: Key = Recipe(verb, verb.__name__, args).key
         counted = [c for c in map(_counts, args) if isinstance(c, Manifest | Received)]
         found = counted[0] if counted else first()
-        self.manifest: Manifest = found.payload if isinstance(found, Received) else found
+        self._manifest: Manifest = found.payload if isinstance(found, Received) else found
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its counts."""
+        return self._manifest
 
     @property
     def value(self) -> Any:

@@ -189,7 +189,7 @@ def plan(scenario: Scenario, data_dir: Path | None = None) -> tuple[Parts, Tape]
     def promise(verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
         return Forecast(verb, args, algorithm.forecast)
 
-    simulation = Simulation(env, parts, tape, promise, lambda _round, _state: None)
+    simulation = Simulation(env, parts, tape, promise, lambda *_: None)
     simulation.play(rounds=1)
     return parts, tape
 
@@ -209,6 +209,8 @@ def _simulate(
     checkpoints: Checkpoints,
     on_round: Callable[[Progress], None] | None,
 ) -> None:
+    if not parts.scenario.platform.has_server:
+        checkpoints.kept *= parts.scenario.platform.clients
     store = Store(lambda value: value.manifest(), recorded, checkpoints)
     name = _computed_by(parts)
 
@@ -313,8 +315,9 @@ def _node_rows(parts: Parts) -> list[tuple[Any, ...]]:
         if node == SERVER:
             rows.append((node, -1, "server", device, 0))
         else:
-            client = next(held)
-            rows.append((node, client.index, "client", device, client.samples))
+            participant = next(held)
+            role = "client" if parts.scenario.platform.has_server else "peer"
+            rows.append((node, participant.index, role, device, participant.samples))
     return rows
 
 

@@ -96,10 +96,10 @@ def show_what(console: Console, parts: Parts) -> None:
     size = f"{parameters:,} parameters" + (f" and {buffers:,} in buffers" if buffers else "")
     model = f"{problem.architecture.name} ({size})"
     console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
+    server = scenario.platform.devices.get(SERVER)
+    others = f"server {server.model}" if server else f"peers in a {scenario.topology.name}"
     console.print(
-        f"  {scenario.learning.algorithm.name} on {model}; {devices}; "
-        f"server {scenario.platform.devices[SERVER].model}",
-        markup=False,
+        f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
     data = parts.located
     counts = f"{len(data.dataset.train_labels):,} + {len(data.dataset.test_labels):,} samples"
@@ -130,6 +130,7 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     for direction, messages in (
         ("down", [t for t in tape.transfers if t.source == SERVER]),
         ("up", [t for t in tape.transfers if t.target == SERVER]),
+        ("peer to peer", [t for t in tape.transfers if SERVER not in (t.source, t.target)]),
     ):
         if messages:
             size = messages[0].nbytes
@@ -162,7 +163,8 @@ def show_report(console: Console, trace: Trace) -> None:
         table.add_row(f"time to accuracy {summary.target:g}{held}", when)
     if not isnan(summary.accuracy):
         scores = f"{summary.accuracy:.4f} ({summary.best_accuracy:.4f})"
-        table.add_row("accuracy, last (best)", scores)
+        mean = ", mean of the peers" if summary.peers else ""
+        table.add_row(f"accuracy, last (best){mean}", scores)
     table.add_row("parameters", f"{summary.size:,}")
     if 0 < summary.nonzero < summary.size:
         share = f"{summary.nonzero / summary.size:.2%}"
@@ -174,12 +176,13 @@ def show_report(console: Console, trace: Trace) -> None:
     if summary.rounds:
         rest_s = summary.round_s - summary.round_compute_s
         table.add_row("  mean round", f"{summary.round_s:.3f} s")
-        table.add_row("    computing, the slowest client", f"{summary.round_compute_s:.3f} s")
+        slowest = "peer" if summary.peers else "client"
+        table.add_row(f"    computing, the slowest {slowest}", f"{summary.round_compute_s:.3f} s")
         table.add_row("    network and waiting", f"{rest_s:.3f} s")
-    for way, total, last in (
-        ("down", summary.down_bytes, summary.last_down_bytes),
-        ("up", summary.up_bytes, summary.last_up_bytes),
-    ):
+    up = summary.up_bytes, summary.last_up_bytes
+    down = summary.down_bytes, summary.last_down_bytes
+    ways = [("peer to peer", *up)] if summary.peers else [("down", *down), ("up", *up)]
+    for way, total, last in ways:
         table.add_row(f"bytes {way}", f"{show_bytes(total)}, the last message {last:,} B")
     console.print(table)
     devices = Table(box=None)

@@ -177,7 +177,9 @@ def test_schema_prints_the_committed_schema(call: Call) -> None:
     assert json.loads(call("schema").stdout) == json.loads(committed.read_text())
 
 
-@pytest.mark.parametrize("name", ["pi_lenet", SMOKE, "smoke/fedavg_access_links"])
+@pytest.mark.parametrize(
+    "name", ["pi_lenet", "dfl_ring", SMOKE, "smoke/fedavg_access_links", "smoke/ring"]
+)
 def test_every_packaged_scenario_is_valid_and_tells_editors_its_schema(
     call: Call, name: str
 ) -> None:

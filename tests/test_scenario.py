@@ -114,7 +114,7 @@ MISTAKES = [
         "",
         16,
         "platform.devices",
-        "no group 'server'; add server: {model: ...}",
+        "protocol 'synchronous' has a server; add server: {model: ...}",
     ),
     (
         "{model: g3s_xlarge}",
@@ -255,6 +255,58 @@ def test_a_mistake_is_told_with_place_and_mend(
         loads(scenario_text.replace(good, bad, 1), "my.yaml")
     told = f"my.yaml:{line}: " + ("" if "stands twice" in message else f"{path}: ") + message
     assert told in str(error.value).splitlines()
+
+
+PEERS = (
+    ("    server: {model: g3s_xlarge}\n", ""),
+    ("  name: synchronous\n  rounds: 10\n  cohort: 2\n", "  name: neighborhood\n  rounds: 10\n"),
+    ("{name: star}", "{name: ring}"),
+)
+
+
+def among_peers(text: str) -> str:
+    for good, bad in PEERS:
+        assert good in text
+        text = text.replace(good, bad)
+    return text
+
+
+def test_a_protocol_of_peers_needs_no_server(scenario_text: str) -> None:
+    platform = loads(among_peers(scenario_text)).platform
+    assert not platform.has_server
+    assert (list(platform.nodes), platform.clients) == (["pi3-0", "pi3-1", "pi4"], 3)
+    assert loads(scenario_text).platform.has_server
+    assert loads(scenario_text).platform.clients == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("  devices:\n", "  devices:\n    server: {model: pi4}\n"),
+            "my.yaml:17: platform.devices.server: protocol 'neighborhood' has peers only; remove "
+            "the group 'server'",
+        ),
+        (
+            ("    pi3: {model: pi3, count: 2}\n    pi4: {model: pi4}\n", ""),
+            "my.yaml:16: platform.devices: None is not a mapping; write its keys below it",
+        ),
+        (
+            (
+                "    kind: shared_medium\n    rate: 20 Mbit/s\n    rates:\n      pi4: 30 Mbit/s\n"
+                "    exchange_overhead: 450 ms\n",
+                "    {kind: access_links, up: 1 Mbit/s, down: 1 Mbit/s, server_up: 1 Mbit/s}\n",
+            ),
+            "my.yaml:20: platform.network.server_up: there is no server; remove this key",
+        ),
+    ],
+)
+def test_a_server_among_peers(scenario_text: str, change: tuple[str, str], message: str) -> None:
+    text = among_peers(scenario_text)
+    assert change[0] in text
+    with pytest.raises(ScenarioError) as error:
+        loads(text.replace(*change), "my.yaml")
+    assert message in str(error.value).splitlines()
 
 
 def test_every_mistake_has_its_line(scenario_text: str) -> None:

@@ -27,7 +27,7 @@ class Algorithm(Protocol[S]):
         """Everything its results depend on but the verbs' arguments, for keys."""
 
     def initial(self) -> S:
-        """The server's first state."""
+        """The first state of the server, or of every peer."""
 
     def train(self, state: S, turn: Turn) -> S:
         """One local update."""
@@ -40,6 +40,9 @@ class Algorithm(Protocol[S]):
 
     def aggregate(self, state: S, received: tuple[Received[Payload], ...]) -> S:
         """The server's next state, from updates in the order of the clients."""
+
+    def mix(self, state: S, received: tuple[Received[Payload], ...]) -> S:
+        """A peer's next state, from its own and its neighbours', in the order of the peers."""
 
     def model(self, state: S) -> ModelState:
         """What is evaluated and deployed."""

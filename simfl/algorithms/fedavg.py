@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from simfl.algorithms.base import WorkRule
@@ -23,7 +24,7 @@ class FedAvgOptions(Options):
     """How updates are averaged.
 
     Attributes:
-        average: each client by its ``samples``, or every client alike (``uniform``).
+        average: each client or peer by its ``samples``, or all alike (``uniform``).
     """
 
     average: Literal["samples", "uniform"] = "samples"
@@ -50,6 +51,13 @@ def _aggregate_work(
     return Workload(moved_bytes=_FLOAT_BYTES * (read + state.nonzero))
 
 
+def _mix_work(
+    _: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
+) -> Workload:
+    read = state.nonzero + sum(r.payload.nonzero for r in received)
+    return Workload(moved_bytes=_FLOAT_BYTES * (read + state.nonzero))
+
+
 class AveragedSGD(Generic[O_co]):
     """The verbs of FedAvg, for algorithms to build upon.
 
@@ -63,6 +71,7 @@ class AveragedSGD(Generic[O_co]):
         "train": _train_work,
         "adopt": _adopt_work,
         "aggregate": _aggregate_work,
+        "mix": _mix_work,
     }
 
     def __init__(self, options: O_co, problem: Problem) -> None:
@@ -92,8 +101,10 @@ class AveragedSGD(Generic[O_co]):
             start = Training(tensors=state.tensors, masks=state.masks, data=data, batches=batches)
             trainings.append(start)
         trained = train(problem.network, problem.local, trainings)
-        pairs = zip(trained, turns, strict=True)
-        return [ModelState(tensors=tensors, masks=state.masks) for tensors, (state, _) in pairs]
+        return [
+            replace(state, tensors=tensors, samples=len(training.data))
+            for tensors, training, (state, _) in zip(trained, trainings, turns, strict=True)
+        ]
 
     def share(self, state: ModelState) -> Payload:
         """All of the model."""
@@ -105,14 +116,28 @@ class AveragedSGD(Generic[O_co]):
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of the updates."""
+        return self._averaged(state, [], received)
+
+    def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """The mean of a peer's own model and its neighbours'.
+
+        With ``uniform`` on a ring, the doubly stochastic weights 1/3 of Lian et al. 2017.
+        """
+        return self._averaged(state, [(state.tensors, state.samples)], received)
+
+    def _averaged(
+        self,
+        state: ModelState,
+        own: list[tuple[NamedTensors, int]],
+        received: tuple[Received[Payload], ...],
+    ) -> ModelState:
+        """The state with the mean of some tensors, each with its samples: own ones first."""
+        every = [*own, *((r.payload.tensors, r.sender.samples) for r in received)]
         uniform = self.options.average == "uniform"
-        weights = [1 if uniform else r.sender.samples for r in received]
-        mean = weighted_mean([r.payload.tensors.flat for r in received], weights)
-        return ModelState(
-            tensors=NamedTensors(state.tensors.layout, mean),
-            masks=state.masks,
-            level=state.level,
-            rounds=state.rounds + 1,
+        weights = [1 if uniform else samples for _, samples in every]
+        mean = weighted_mean([tensors.flat for tensors, _ in every], weights)
+        return replace(
+            state, tensors=NamedTensors(state.tensors.layout, mean), rounds=state.rounds + 1
         )
 
     def model(self, state: ModelState) -> ModelState:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from simfl.algorithms.base import WorkRule
 from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
-from simfl.errors import OptionError
+from simfl.errors import OptionError, ProtocolError
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import Training, epoch_batches, train
@@ -134,6 +134,19 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         if due and mean.level < (options.final_level or 0):
             return self._next_level(mean, magnitude)
         return mean
+
+    def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """The mean under the masks that all peers began with.
+
+        Raises:
+            ProtocolError: pruning on is the server's.
+        """
+        if self.options.federated:
+            raise ProtocolError(
+                "prunefl prunes on at a server, and here are peers; set "
+                "learning.algorithm.federated=false"
+            )
+        return super().mix(state, received)
 
     def forecast(self) -> Manifest:
         """Counts after the initial pruning."""

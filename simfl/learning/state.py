@@ -17,13 +17,15 @@ class ModelState:
 
     Attributes:
         level: how often it was pruned (PruneFL's level).
-        rounds: how often it was aggregated.
+        rounds: how often it was aggregated or mixed.
+        samples: what the client or peer that trained it holds; 0 before.
     """
 
     tensors: NamedTensors
     masks: Masks | None = None
     level: int = 0
     rounds: int = 0
+    samples: int = 0
 
     def manifest(self) -> Manifest:
         """Its counts."""

@@ -6,20 +6,23 @@ import os
 import pickle
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from simfl.errors import TraceError
 from simfl.keys import Key
 
-_KEPT: Final = 2
-
 
 class Checkpoints:
-    """The last few saved values in one folder, which is made when it is claimed."""
+    """The last few saved values in one folder, which is made when it is claimed.
+
+    Attributes:
+        kept: how many.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.kept = 2
         self._folder = folder
         self._lock = FileLock(folder / "lock")
         found = folder.glob("*.ckpt") if folder.is_dir() else ()
@@ -41,11 +44,13 @@ class Checkpoints:
         return key in self._order
 
     def save(self, key: Key, value: Any) -> None:
-        """Save a value, and drop the oldest beyond the last two.
+        """Save a value, and drop the oldest beyond those that are kept.
 
         Raises:
             TraceError: no room, or the folder is gone.
         """
+        if key in self._order[-1:]:
+            return  # peers begin with the same state
         body = pickle.dumps(value, protocol=5)
         part = self._folder / f"{key}.part"
         try:
@@ -57,13 +62,13 @@ class Checkpoints:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise TraceError(
-                f"{part}: cannot save the server's state: {error.strerror}; free space, then "
+                f"{part}: cannot save the state of a round: {error.strerror}; free space, then "
                 "simfl resume the trace"
             ) from error
         self._order = [k for k in self._order if k != key] + [key]
-        for old in self._order[:-_KEPT]:
+        for old in self._order[: -self.kept]:
             self._path(old).unlink(missing_ok=True)
-        self._order = self._order[-_KEPT:]
+        self._order = self._order[-self.kept :]
 
     def load(self, key: Key) -> Any:
         """The value of that key; `has` said that it is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import networkx as nx
 from simpy import Environment
@@ -12,16 +12,28 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.events.activity import Activity
 from simfl.events.node import Node
 from simfl.memo import Artifact, Received
+from simfl.options import Options
 from simfl.work import Participant
 
 
+class ProtocolOptions(Options):
+    """Options that every protocol has."""
+
+    needs_server: ClassVar[bool] = True
+    """Whether it is for a server and clients; else it is for peers alone."""
+
+
 class Run(Protocol):
-    """One run of one scenario."""
+    """One run of one scenario: a server with clients, or peers."""
 
     env: Environment
-    server: Node
     clients: list[Node]
+    peers: list[Node]
     overlay: nx.Graph[str]
+
+    @property
+    def server(self) -> Node:
+        """The server; not to be asked for among peers."""
 
     def promise(self, verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
         """The artifact of a verb that takes no time of its own."""
@@ -30,7 +42,7 @@ class Run(Protocol):
         """The cohort of a round: seeded, in the order of the clients; all where size is None."""
 
     def participant(self, node: Node) -> Participant:
-        """A client in logical coordinates; the server has index -1 and no samples."""
+        """A client or peer in logical coordinates; the server has index -1 and no samples."""
 
     def state_of(self, node: Node) -> Artifact[Any] | None:
         """What a client held after its last turn; None for algorithms that do not look."""
@@ -38,8 +50,11 @@ class Run(Protocol):
     def keep_state(self, node: Node, state: Artifact[Any]) -> None:
         """What a client holds now."""
 
-    def observe(self, round: int, state: Artifact[Any]) -> None:
-        """The server's state after a round: evaluated, saved when due; may end the run."""
+    def observe(self, round: int, state: Artifact[Any], node: Node | None = None) -> None:
+        """A state after a round, the server's or that peer's: evaluated and saved when due.
+
+        May end the run; among peers, once the last of them has ended the round.
+        """
 
 
 class RunProtocol(Protocol):
@@ -53,4 +68,4 @@ class RunProtocol(Protocol):
         """
 
 
-__all__ = ["Received", "Run", "RunProtocol"]
+__all__ = ["ProtocolOptions", "Received", "Run", "RunProtocol"]

@@ -12,13 +12,13 @@ from simfl.errors import ProtocolError
 from simfl.events.activity import Activity, parallel
 from simfl.events.node import Node
 from simfl.memo import Received
-from simfl.options import Options, Positive
-from simfl.protocols.base import Run, RunProtocol
+from simfl.options import Positive
+from simfl.protocols.base import ProtocolOptions, Run, RunProtocol
 from simfl.registry import PROTOCOLS
 from simfl.work import Turn
 
 
-class SynchronousOptions(Options):
+class SynchronousOptions(ProtocolOptions):
     """Rounds and cohort.
 
     Attributes:

@@ -60,8 +60,25 @@ class Trace:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Evaluations, in the order of their rounds."""
+        """Evaluations, in the order of time."""
         return self._frame("scores")
+
+    @cached_property
+    def curve(self) -> pd.DataFrame:
+        """Evaluations by round: the server's; of peers the mean, once the last of them is there.
+
+        Columns as in ``scores``, without the node and the key.
+        """
+        rounds = self.scores.drop(columns=["node", "key"]).groupby("round")
+        last = rounds[["time_s", "down_bytes", "up_bytes"]].max()
+        mean = rounds[["accuracy", "loss", "nonzero"]].mean()
+        whole = rounds.size() == max(1, len(self.peers))
+        return last.join(mean)[whole].reset_index()
+
+    @property
+    def peers(self) -> list[str]:
+        """The nodes of a run without a server; else none."""
+        return list(self.nodes["node"][self.nodes["role"] == "peer"])
 
     @cached_property
     def manifests(self) -> pd.DataFrame:
@@ -97,23 +114,23 @@ class Trace:
     def time_to_accuracy(self, target: float, consecutive: int = 1) -> float:
         """Simulated seconds until that accuracy was held in so many evaluations in a row; else inf.
 
-        PruneFL's rule is 95 % in ten consecutive evaluations.
+        PruneFL's rule is 95 % in ten consecutive evaluations. Of peers, the mean accuracy counts.
         """
         row = self._reached(target, consecutive)
-        return float("inf") if row is None else float(self.scores["time_s"].iloc[row])
+        return float("inf") if row is None else float(self.curve["time_s"].iloc[row])
 
     def rounds_to_accuracy(self, target: float, consecutive: int = 1) -> int | None:
         """The round at which `time_to_accuracy` falls; None if it never does."""
         row = self._reached(target, consecutive)
-        return None if row is None else int(self.scores["round"].iloc[row])
+        return None if row is None else int(self.curve["round"].iloc[row])
 
     def accuracy_at_bytes(self, budget: int) -> float:
         """The last accuracy found before more than ``budget`` bytes were sent; nan if none was.
 
         Both directions count. Source: FedDIP (Long et al. 2023), Table IV.
         """
-        spent = self.scores["down_bytes"] + self.scores["up_bytes"]
-        within = self.scores["accuracy"][spent <= budget]
+        spent = self.curve["down_bytes"] + self.curve["up_bytes"]
+        within = self.curve["accuracy"][spent <= budget]
         return float(within.iloc[-1]) if len(within) else float("nan")
 
     def recorded(self) -> dict[Key, Manifest]:
@@ -142,7 +159,7 @@ class Trace:
 
     def _reached(self, target: float, consecutive: int) -> int | None:
         run = 0
-        for row, accuracy in enumerate(self.scores["accuracy"]):
+        for row, accuracy in enumerate(self.curve["accuracy"]):
             run = run + 1 if accuracy >= target else 0
             if run >= consecutive:
                 return row

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 KEY: Final = "S32"
-VERSION: Final = 1
+VERSION: Final = 2
 STATUS: Final = "S256"
 
 COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
@@ -36,10 +36,12 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("manifest", "<i4"),
         ("nbytes", "<i8"),
     ],
-    # evaluations of the server's model, and the bytes sent until then
+    # evaluations of the model that `node` holds (the server or a peer), and the bytes sent until
+    # then: down by the server, up by all others
     "scores": [
         ("time_s", "<f8"),
         ("round", "<i4"),
+        ("node", "S"),
         ("key", KEY),
         ("accuracy", "<f8"),
         ("loss", "<f8"),

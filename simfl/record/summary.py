@@ -15,24 +15,26 @@ class Summary:
     """One run in numbers.
 
     Attributes:
-        rounds: finished ones.
+        peers: how many, where there is no server; else 0.
+        rounds: finished ones: aggregated by the server, or mixed by every peer.
         time_s: simulated, to the end of the last activity.
         preparation_s: simulated, before the first round (server pruning).
-        accuracy: of the last evaluation; nan if there was none.
+        accuracy: of the last evaluation, of peers the mean; nan if there was none.
         best_accuracy: of all evaluations.
         target: the scenario's accuracy to reach, if any, held ``consecutive`` evaluations.
         target_s: simulated time at which that was so; inf if never.
         target_round: the round of it.
         round_s: mean simulated length of a round.
-        round_compute_s: mean, of the slowest client's computing in it.
+        round_compute_s: mean, of the slowest client's or peer's computing in it.
         down_bytes: sent by the server.
-        up_bytes: sent to it.
+        up_bytes: sent to it, or by the peers.
         last_down_bytes: the last message from the server.
-        last_up_bytes: the last message to it.
+        last_up_bytes: the last message to it, or of a peer.
         size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
     """
 
+    peers: int
     rounds: int
     time_s: float
     preparation_s: float
@@ -56,14 +58,16 @@ def summarise(trace: Trace) -> Summary:
     """Read the numbers off the tables."""
     stop = yaml.safe_load(trace.scenario)["stop"]
     target, consecutive = stop["accuracy"], stop["consecutive"]
-    activities, transfers, scores = trace.activities, trace.transfers, trace.scores
-    ends = activities[activities["verb"] == "aggregate"]
-    rounds, first_s = len(ends), _preparation_s(activities)
+    activities, transfers, curve = trace.activities, trace.transfers, trace.curve
+    peers = len(trace.peers)
+    ends_s = _round_ends(activities, peers)
+    rounds, first_s = len(ends_s), _preparation_s(activities)
     time_s = max([0.0, *activities["end_s"].tail(1), *transfers["end_s"].tail(1)])
     compute = slowest_compute(activities)
     down = transfers["source"] == "server"
-    accuracy = scores["accuracy"]
+    accuracy = curve["accuracy"]
     return Summary(
+        peers=peers,
         rounds=rounds,
         time_s=time_s,
         preparation_s=first_s,
@@ -73,19 +77,19 @@ def summarise(trace: Trace) -> Summary:
         consecutive=consecutive,
         target_s=trace.time_to_accuracy(target, consecutive) if target else float("inf"),
         target_round=trace.rounds_to_accuracy(target, consecutive) if target else None,
-        round_s=(float(ends["end_s"].iloc[-1]) - first_s) / rounds if rounds else float("nan"),
+        round_s=(float(ends_s.iloc[-1]) - first_s) / rounds if rounds else float("nan"),
         round_compute_s=float(compute.mean()) if len(compute) else float("nan"),
         down_bytes=int(transfers["nbytes"][down].sum()),
         up_bytes=int(transfers["nbytes"][~down].sum()),
         last_down_bytes=_last(transfers["nbytes"][down]),
         last_up_bytes=_last(transfers["nbytes"][~down]),
         size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
-        nonzero=_last(scores["nonzero"]),
+        nonzero=_last(curve["nonzero"]),
     )
 
 
 def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
-    """Per round, the seconds that its slowest client trained."""
+    """Per round, the seconds that its slowest client or peer trained."""
     training = activities[activities["verb"] == "train"]
     seconds = training["end_s"] - training["start_s"]
     return seconds.groupby(training["round"]).max()
@@ -115,10 +119,17 @@ def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Se
     return transfers["nbytes"].groupby(transfers[side]).sum().reindex(nodes, fill_value=0)
 
 
+def _round_ends(activities: pd.DataFrame, peers: int) -> pd.Series[float]:
+    """When each finished round ended: the server aggregated, or the last peer mixed."""
+    ends = activities[activities["verb"] == ("mix" if peers else "aggregate")]
+    rounds = ends.groupby("round")["end_s"]
+    return rounds.max()[rounds.size() == max(1, peers)]
+
+
 def _preparation_s(activities: pd.DataFrame) -> float:
     first = activities[activities["verb"] == "initial"]["end_s"]
-    return float(first.iloc[0]) if len(first) else 0.0
+    return float(first.max()) if len(first) else 0.0
 
 
-def _last(column: pd.Series[int]) -> int:
-    return int(column.iloc[-1]) if len(column) else 0
+def _last(column: pd.Series[float]) -> int:
+    return round(column.iloc[-1]) if len(column) else 0

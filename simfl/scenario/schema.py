@@ -170,7 +170,8 @@ class SharedMedium(Options):
     """One half-duplex radio cell: whoever sends takes airtime from everybody.
 
     A station of rate r holds the medium for bits / r; active flows get equal throughput (what
-    802.11's medium access does for saturated stations). The server sits at the access point.
+    802.11's medium access does for saturated stations). The server sits at the access point; what
+    one peer sends another goes through it, and crosses the air twice.
 
     Attributes:
         rate: goodput of any station alone on the air; left out, each device model's own radio.
@@ -186,7 +187,7 @@ class SharedMedium(Options):
 
 
 class AccessLinks(Options):
-    """Each client behind its own duplex access link, the server behind one of its own."""
+    """Each client or peer behind a duplex access link, the server behind one of its own."""
 
     kind: Literal["access_links"]
     down: Rate
@@ -207,12 +208,10 @@ class Platform(Options):
 
     @field_validator("devices")
     @classmethod
-    def _server_and_clients(cls, devices: dict[str, DeviceGroup]) -> dict[str, DeviceGroup]:
-        if "server" not in devices:
-            raise PydanticCustomError("no_server", "no group 'server'; add server: {model: ...}")
-        if devices["server"].count != 1:
+    def _some_of_each(cls, devices: dict[str, DeviceGroup]) -> dict[str, DeviceGroup]:
+        if "server" in devices and devices["server"].count != 1:
             raise PydanticCustomError("servers", "the server's count must be 1")
-        if len(devices) < 2:
+        if not set(devices) - {"server"}:
             raise PydanticCustomError(
                 "no_clients", "no client devices; add a group beside 'server'"
             )
@@ -225,18 +224,23 @@ class Platform(Options):
 
     @property
     def nodes(self) -> dict[str, str]:
-        """Node name -> device group: the server first, then the clients in their order."""
+        """Node name -> device group: the server, if any, then the others in their order."""
         return dict(_nodes(self.devices))
 
     @property
+    def has_server(self) -> bool:
+        """Whether there is a server with clients; else there are peers."""
+        return "server" in self.devices
+
+    @property
     def clients(self) -> int:
-        """How many clients there are."""
-        return len(self.nodes) - 1
+        """How many train: the clients or the peers."""
+        return len(self.nodes) - self.has_server
 
 
 def _nodes(devices: dict[str, DeviceGroup]) -> list[tuple[str, str]]:
     """Names of nodes and their groups; several of one group are numbered."""
-    found = [("server", "server")]
+    found = [("server", "server")] if "server" in devices else []
     for group, choice in devices.items():
         if group != "server":
             several = choice.count > 1
@@ -248,7 +252,8 @@ class Stop(Options):
     """When the run ends; whichever comes first, and the protocol's rounds in any case.
 
     Attributes:
-        accuracy: test accuracy to reach in ``consecutive`` evaluations in a row.
+        accuracy: test accuracy to reach in ``consecutive`` evaluations in a row; the mean of the
+            peers' where there is no server.
         time: simulated seconds.
         bytes: bytes sent in all, both directions.
     """
@@ -265,7 +270,8 @@ class Record(Options):
     Attributes:
         path: the trace; relative to the folder where simfl runs.
         evaluate_every: rounds between evaluations on the test set.
-        checkpoint_every: rounds between saved server states, from which a killed run resumes.
+        checkpoint_every: rounds between saved states of the server or of the peers, from which a
+            killed run resumes.
     """
 
     path: str
@@ -295,6 +301,25 @@ class Scenario(Options):
         """A mistake that shows only when things are put together, with the place of its key."""
         place = self._place(where) if self._place else self.name
         return ScenarioError(f"{place}: {'.'.join(map(str, where))}: {message}")
+
+    @model_validator(mode="after")
+    def _server_or_peers(self) -> Scenario:
+        """A server where the protocol has one, and nowhere else."""
+        where, protocol = ("platform", "devices"), self.protocol.name
+        network, has_server = self.platform.network, self.platform.has_server
+        if has_server != getattr(self.protocol.options, "needs_server", True):
+            if has_server:
+                message = f"protocol '{protocol}' has peers only; remove the group 'server'"
+                raise _fault((*where, "server"), message)
+            message = f"protocol '{protocol}' has a server; add server: {{model: ...}}"
+            raise _fault(where, message)
+        if not has_server and isinstance(network, AccessLinks):
+            for key in ("server_down", "server_up"):
+                if getattr(network, key) is not None:
+                    raise _fault(
+                        ("platform", "network", key), "there is no server; remove this key"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _groups_exist(self) -> Scenario:

@@ -16,7 +16,7 @@ class Topology(Protocol):
 
         Args:
             options: the scenario's options.
-            nodes: names; the server first.
+            nodes: names; the server first, where there is one.
             seed: the scenario's seed.
 
         Raises:

@@ -29,7 +29,7 @@ def star(options: StarOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[s
         OptionError: the centre is not a node.
     """
     if options.center not in nodes:
-        raise OptionError("center", f"no node '{options.center}'; use 'server'")
+        raise OptionError("center", f"no node '{options.center}'; use '{nodes[0]}'")
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from((options.center, node) for node in nodes if node != options.center)

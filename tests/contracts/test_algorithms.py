@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from simfl.datasets.base import Dataset
-from simfl.errors import OptionError
+from simfl.errors import OptionError, ProtocolError
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.sgd import Training, epoch_batches, train
 from simfl.learning.state import ModelState, Payload, Received, Turn
@@ -100,15 +100,17 @@ def played(algorithm: Any, clients: tuple[int, ...] = (0, 1, 2, 3)) -> Iterator[
     yield "initial", bits(model)
     for round in (1, 2):
         down = call(algorithm.share, model)
-        updates = {}
+        updates, held = {}, {}
         for client in clients:
             local = call(algorithm.adopt, None, Received(down, SERVER))
             local = call(algorithm.train, local, Turn(client, round))
-            updates[client] = call(algorithm.share, local)
+            held[client], updates[client] = local, call(algorithm.share, local)
             yield f"update {client} of {round}", bits(updates[client])
         received = tuple(Received(updates[c], who[c]) for c in sorted(updates))
         model = call(algorithm.aggregate, model, received)
         yield f"round {round}", bits(model)
+        if not getattr(algorithm.options, "federated", False):
+            yield f"mixed {round}", bits(call(algorithm.mix, held[0], received[1:]))
     yield "score", call(algorithm.score, model)
 
 
@@ -238,6 +240,9 @@ def test_the_work_of_each_verb_is_counted_from_manifests(
     moved = algorithm.work["aggregate"](algorithm, manifest, (sent, sent)).moved_bytes
     assert moved == 4 * 3 * manifest.nonzero
     assert algorithm.work["adopt"](algorithm, None, sent).moved_bytes == 8 * manifest.nonzero
+    # reads its own and two others, writes its own
+    mixed = algorithm.work["mix"](algorithm, manifest, (sent, sent)).moved_bytes
+    assert mixed == 4 * 4 * manifest.nonzero
 
 
 def test_an_epoch_of_work_is_every_sample_once(make_problem: MakeProblem) -> None:
@@ -333,6 +338,45 @@ def test_averages_by_samples_or_alike(make_problem: MakeProblem, average: str, m
     after = algorithm.aggregate(state, (update(1.0, 20), update(5.0, 10)))
     assert after.tensors.flat.tolist() == pytest.approx([mean] * len(after.tensors.flat))
     assert after.rounds == 1
+
+
+@pytest.mark.parametrize(
+    ("average", "mean"), [("samples", (7 * 15 + 1 * 20 + 5 * 10) / 45), ("uniform", 13 / 3)]
+)
+def test_a_peer_mixes_its_own_model_with_its_neighbours(
+    make_problem: MakeProblem, average: str, mean: float
+) -> None:
+    algorithm = build("fedavg", make_problem(), average=average)
+    trained = algorithm.train(algorithm.initial(), Turn(0, 1))
+    assert trained.samples == 15
+    layout = trained.tensors.layout
+
+    def filled(value: float) -> NamedTensors:
+        return NamedTensors(layout, torch.full((layout.size,), value))
+
+    received = tuple(
+        Received(Payload(filled(value)), Participant(index=i, samples=samples))
+        for i, (value, samples) in enumerate(((1.0, 20), (5.0, 10)))
+    )
+    after = algorithm.mix(replace(trained, tensors=filled(7.0)), received)
+    assert after.tensors.flat.tolist() == pytest.approx([mean] * layout.size)
+    assert (after.rounds, after.samples) == (1, 15)
+
+
+def test_mixing_keeps_the_masks(make_problem: MakeProblem) -> None:
+    algorithm = build("prunefl", make_problem())
+    first = algorithm.initial()
+    one, other = (algorithm.train(first, Turn(client, 1)) for client in (0, 1))
+    who = algorithm.problem.participants[1]
+    mixed = algorithm.mix(one, (Received(algorithm.share(other), who),))
+    assert mixed.manifest() == first.manifest()
+    assert not mixed.tensors.flat[first.masks.flat == 0].any()
+
+
+def test_peers_do_not_prune_on(make_problem: MakeProblem) -> None:
+    algorithm = build("prunefl", make_problem(), federated=True)
+    with pytest.raises(ProtocolError, match=r"set learning\.algorithm\.federated=false"):
+        algorithm.mix(algorithm.initial(), ())
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,46 @@ def test_a_centre_that_is_not_there() -> None:
     with pytest.raises(OptionError) as error:
         plugin.build(plugin.options(center="z"), NODES, seed=1)
     assert (error.value.option, error.value.message) == ("center", "no node 'z'; use 'server'")
+
+
+def test_without_a_server_the_mend_names_a_node() -> None:
+    plugin = TOPOLOGIES.get("star")
+    with pytest.raises(OptionError, match="no node 'server'; use 'a'"):
+        plugin.build(plugin.options(), ["a", "b"], seed=1)
+
+
+def test_in_a_ring_every_node_has_the_next_and_the_one_before() -> None:
+    peers = ["a", "b", "c", "d", "e"]
+    graph = overlay("ring", peers)
+    assert {node: sorted(graph[node]) for node in peers} == {
+        "a": ["b", "e"],
+        "b": ["a", "c"],
+        "c": ["b", "d"],
+        "d": ["c", "e"],
+        "e": ["a", "d"],
+    }
+    assert list(overlay("ring", ["a", "b"]).edges) == [("a", "b")]
+    with pytest.raises(OptionError, match="a ring of one node; add devices"):
+        overlay("ring", ["a"])
+
+
+def drawn(nodes: int, seed: int, probability: float) -> nx.Graph:
+    plugin = TOPOLOGIES.get("random_graph")
+    options = plugin.options(probability=probability)
+    return plugin.build(options, [f"n{i}" for i in range(nodes)], seed=seed)
+
+
+def test_a_random_graph_has_its_share_of_edges_and_is_connected() -> None:
+    graphs = [drawn(12, seed, 0.3) for seed in range(200)]
+    assert all(nx.is_connected(graph) for graph in graphs)
+    # 66 pairs x 0.3 = 19.8, and 20.6 where only connected graphs count
+    assert sum(len(g.edges) for g in graphs) / 200 == pytest.approx(20.6, abs=0.6)
+    assert len({frozenset(graph.edges) for graph in graphs}) > 190
+    assert len(drawn(12, 1, 1.0).edges) == 66
+
+
+def test_a_random_graph_that_is_never_connected() -> None:
+    with pytest.raises(OptionError) as error:
+        drawn(3, 1, 0.0)
+    assert error.value.option == "probability"
+    assert error.value.message == "0 joined 3 nodes in none of 1000 draws; give more"

@@ -13,7 +13,7 @@ import pytest
 import simfl
 
 HERE = Path(__file__).parent
-SCENARIOS = ("prunefl_federated", "fedavg_access_links")
+SCENARIOS = ("prunefl_federated", "fedavg_access_links", "ring")
 
 
 def rows_of(trace: simfl.Trace) -> list[list[str]]:
@@ -28,7 +28,7 @@ def rows_of(trace: simfl.Trace) -> list[list[str]]:
         )
     for s in trace.scores.itertuples():
         sent = str(s.down_bytes + s.up_bytes)
-        rows.append(["score", repr(s.time_s), "", "", f"{s.accuracy:.4f}", str(s.round), sent])
+        rows.append(["score", repr(s.time_s), "", s.node, f"{s.accuracy:.4f}", str(s.round), sent])
     return rows
 
 

@@ -45,7 +45,7 @@ def trace(path: Path, stop: str) -> Trace:
     for source, target, round, nbytes in TRANSFERS:
         writer.append("transfers", (5, 6, source, target, round, "k", number, nbytes))
     for round, time_s, accuracy in ((0, 5, 0.1), (1, 11, 0.9), (2, 19, 0.8)):
-        writer.append("scores", (time_s, round, "k", accuracy, 1, 6 - round, 0, 0))
+        writer.append("scores", (time_s, round, "server", "k", accuracy, 1, 6 - round, 0, 0))
     writer.close("complete: 2 rounds")
     return Trace(path)
 
@@ -86,3 +86,39 @@ def test_nodes_of_one_device_stand_together(tmp_path: Path) -> None:
     assert table["busy_s"].tolist() == [7, 2, 8]
     assert table["sent_bytes"].tolist() == [300, 80, 40]
     assert table["received_bytes"].tolist() == [120, 200, 100]
+
+
+def test_peers_in_numbers(tmp_path: Path) -> None:
+    peers = [(name, i, "peer", "pi4", 30) for i, name in enumerate(("a", "b"))]
+    writer = TraceWriter(
+        tmp_path / "run.h5", peers, {"scenario": "stop: {accuracy: 0.5, consecutive: 1}"}
+    )
+    number = writer.manifest(Manifest(tensors=(DENSE, BIAS)))
+    for row in (
+        (0, 1, "a", "initial", 0),
+        (0, 2, "b", "initial", 0),
+        (1, 4, "a", "train", 1),
+        (2, 4, "b", "train", 1),
+        (6, 7, "a", "mix", 1),
+        (6, 8, "b", "mix", 1),
+        (7, 8, "a", "train", 2),
+        (8, 9, "a", "mix", 2),
+    ):
+        writer.append("activities", (*row, "k", number))
+    for source, target in (("a", "b"), ("b", "a")):
+        writer.append("transfers", (4, 6, source, target, 1, "k", number, 40))
+    for node, accuracy, time_s in (("a", 0.4, 7), ("b", 0.8, 8)):
+        writer.append("scores", (time_s, 1, node, "k", accuracy, 1, 6, 0, 80))
+    writer.close("interrupted")
+    summary = summarise(Trace(writer.path))
+    # b has not mixed for the second time
+    assert (summary.peers, summary.rounds, summary.time_s) == (2, 1, 9)
+    # from the end of the last preparation to the last mixing
+    assert (summary.preparation_s, summary.round_s) == (2, 6)
+    assert summary.round_compute_s == 2  # 3 s, then 1 s
+    assert summary.accuracy == pytest.approx(0.6)
+    assert (summary.target_s, summary.target_round) == (8, 1)
+    assert (summary.down_bytes, summary.up_bytes) == (0, 80)
+    assert (summary.last_down_bytes, summary.last_up_bytes) == (0, 40)
+    table = by_device(Trace(writer.path))
+    assert table[["role", "nodes", "sent_bytes"]].values.tolist() == [["peer", 2, 80]]

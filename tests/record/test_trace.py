@@ -40,7 +40,10 @@ def writer(tmp_path: Path) -> Iterator[TraceWriter]:
 
 
 def score(round: int, accuracy: float, sent: int = 0) -> tuple[Any, ...]:
-    return (round * 10.0, round, f"score{round}", accuracy, 1 - accuracy, 8, sent // 2, sent // 2)
+    return (
+        *(round * 10.0, round, "server", f"score{round}", accuracy, 1 - accuracy, 8),
+        *(sent // 2, sent // 2),
+    )
 
 
 def with_scores(path: Path, *rows: tuple[Any, ...]) -> Trace:
@@ -56,7 +59,7 @@ def test_what_is_written_is_read(writer: TraceWriter) -> None:
     rows = {
         "activities": (1.5, 2.25, "pi4-0", "train", 3, "k1", number),
         "transfers": (2.25, 4.0, "pi4-0", "server", 3, "k2", number, 123_456_789_012),
-        "scores": (5.0, 3, "k3", 0.75, 0.5, 8, 10, 20),
+        "scores": (5.0, 3, "server", "k3", 0.75, 0.5, 8, 10, 20),
     }
     for table, row in rows.items():
         writer.append(table, row)
@@ -155,7 +158,7 @@ for i in range(5000):
     number = writer.manifest(Manifest(tensors=(info,)))
     writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number))
     if i % 10 == 0:
-        writer.append("scores", (i, i, f"s{i}", 0.5, 0.5, 9, i, i))
+        writer.append("scores", (i, i, "server", f"s{i}", 0.5, 0.5, 9, i, i))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -269,3 +272,39 @@ def test_accuracy_at_a_budget_of_bytes(tmp_path: Path, budget: int, accuracy: fl
     rows = [score(1, 0.5, 100), score(2, 0.9, 200), score(3, 0.4, 300)]
     trace = with_scores(tmp_path / "run.h5", *rows)
     assert trace.accuracy_at_bytes(budget) == pytest.approx(accuracy, nan_ok=True)
+
+
+PEERS = [("a", 0, "peer", "pi4", 30), ("b", 1, "peer", "pi4", 30)]
+
+
+def test_of_peers_the_mean_counts_once_the_last_is_there(tmp_path: Path) -> None:
+    writer = TraceWriter(tmp_path / "run.h5", PEERS, ATTRIBUTES)
+    # time, round, node, accuracy, sent: b is a round ahead, and a does not end the last one
+    for time_s, round, node, accuracy, sent in (
+        (1, 1, "b", 0.5, 10),
+        (3, 2, "b", 0.75, 30),
+        (4, 1, "a", 0.25, 40),
+        (6, 2, "a", 0.25, 50),
+        (7, 3, "b", 1.0, 60),
+    ):
+        writer.append("scores", (time_s, round, node, "k", accuracy, 0.5, 8 + round, 0, sent))
+    writer.close("interrupted")
+    trace = Trace(writer.path)
+    assert trace.peers == ["a", "b"]
+    assert [tuple(row) for row in trace.curve.itertuples(index=False)] == [
+        (1, 4, 0, 40, 0.375, 0.5, 9),
+        (2, 6, 0, 50, 0.5, 0.5, 10),
+    ]
+    assert list(trace.curve.columns) == [
+        *("round", "time_s", "down_bytes", "up_bytes", "accuracy", "loss", "nonzero")
+    ]
+    assert (trace.time_to_accuracy(0.5), trace.rounds_to_accuracy(0.5)) == (6, 2)
+    assert trace.time_to_accuracy(0.6) == inf
+    assert trace.accuracy_at_bytes(49) == 0.375
+
+
+def test_with_a_server_the_curve_is_the_scores(tmp_path: Path) -> None:
+    trace = with_scores(tmp_path / "run.h5", *(score(i, a) for i, a in enumerate(ACCURACIES)))
+    assert trace.peers == []
+    assert trace.curve["accuracy"].tolist() == trace.scores["accuracy"].tolist()
+    assert trace.curve["time_s"].tolist() == trace.scores["time_s"].tolist()

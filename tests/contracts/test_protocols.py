@@ -1,0 +1,181 @@
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+import simpy
+
+import simfl
+from simfl import simulation
+from simfl.errors import ProtocolError
+from simfl.registry import PROTOCOLS
+from simfl.running import Forecast, Parts, Progress, Simulation, Tape
+
+# for every protocol: a scenario, and what it sends in one round
+SCENARIOS = {"synchronous": "smoke/fedavg_access_links", "neighborhood": "smoke/ring"}
+MESSAGES = {"synchronous": 2 * 3, "neighborhood": 2 * 5}
+PROTOCOL = pytest.mark.parametrize("name", PROTOCOLS.names())
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def parts_of() -> Callable[[str], Parts]:
+    return lambda name: simulation.build(simfl.load(SCENARIOS[name]))
+
+
+def played(parts: Parts) -> tuple[Tape, Simulation, list[tuple[Any, ...]]]:
+    """Some rounds by counting: what was computed and sent, and what was observed."""
+    tape, env, seen = Tape(), simpy.Environment(), []
+
+    def promise(verb: Callable[..., Any], *args: Any) -> Forecast:
+        return Forecast(verb, args, parts.algorithm.forecast)
+
+    def observe(round: int, state: Forecast, node: Any = None) -> None:
+        seen.append((round, state.key, node.name if node else "server", env.now))
+
+    run = Simulation(env, parts, tape, promise, observe)
+    run.play(rounds=ROUNDS)
+    return tape, run, seen
+
+
+def test_every_protocol_is_tried_here() -> None:
+    assert set(SCENARIOS) == set(MESSAGES) == set(PROTOCOLS.names())
+
+
+@PROTOCOL
+def test_it_ends_and_every_message_has_arrived(parts_of: Callable[[str], Parts], name: str) -> None:
+    tape, run, _ = played(parts_of(name))
+    nodes = [*run.clients, *run.peers]
+    assert all(not node._inbox.items for node in nodes)
+    assert nodes[0]._world.network.flows == 0
+    assert len(tape.transfers) == ROUNDS * MESSAGES[name]
+    for round in range(1, ROUNDS + 1):
+        assert sum(t.round == round for t in tape.transfers) == MESSAGES[name]
+
+
+@PROTOCOL
+def test_one_scenario_one_course(parts_of: Callable[[str], Parts], name: str) -> None:
+    first, second = (played(parts_of(name)) for _ in range(2))
+    assert first[0].spans == second[0].spans
+    assert first[0].transfers == second[0].transfers
+    assert first[2] == second[2]
+
+
+@PROTOCOL
+def test_every_holder_shows_its_state_before_the_first_and_after_each_round(
+    parts_of: Callable[[str], Parts], name: str
+) -> None:
+    _, run, seen = played(parts_of(name))
+    holders = [node.name for node in run.peers] or ["server"]
+    for holder in holders:
+        assert [round for round, _, who, _ in seen if who == holder] == list(range(ROUNDS + 1))
+    assert len(seen) == len(holders) * (ROUNDS + 1)
+
+
+@PROTOCOL
+def test_clients_or_peers_are_numbered_from_zero(
+    parts_of: Callable[[str], Parts], name: str
+) -> None:
+    _, run, _ = played(parts_of(name))
+    assert bool(run.clients) != bool(run.peers)
+    assert [node.index for node in [*run.clients, *run.peers]] == list(range(5))
+
+
+def test_peers_begin_with_one_model(parts_of: Callable[[str], Parts]) -> None:
+    _, _, seen = played(parts_of("neighborhood"))
+    assert len({key for round, key, _, _ in seen if round == 0}) == 1
+    assert len({key for round, key, _, _ in seen if round == 1}) == 5
+
+
+def test_peers_wait_for_their_neighbours_only(parts_of: Callable[[str], Parts]) -> None:
+    tape, _, seen = played(parts_of("neighborhood"))
+    ended = {(round, who): time_s for round, _, who, time_s in seen}
+    due = {(span.round, span.node): [span.end_s] for span in tape.spans if span.verb == "train"}
+    for sent in tape.transfers:
+        due[sent.round, sent.target].append(sent.end_s)
+    for span in tape.spans:
+        if span.verb == "mix":
+            assert len(due[span.round, span.node]) == 3
+            assert span.start_s == max(due[span.round, span.node])
+    # pi3 is slow: the two peers beside it wait for it, the two opposite do not
+    assert ended[1, "pi4-1"] < min(ended[1, n] for n in ("pi3", "pi4-0", "pi4-3"))
+
+
+def test_the_order_of_arrival_renames_nothing(parts_of: Callable[[str], Parts]) -> None:
+    parts = parts_of("neighborhood")
+    slow = replace(parts.network, down_bps=parts.network.down_bps | {"pi4-0": 1e5})  # type: ignore[type-var, attr-defined]
+    keys = [
+        {(round, who): key for round, key, who, _ in played(p)[2]}
+        for p in (parts, replace(parts, network=slow))
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_peers_that_cannot_all_be_reached(parts_of: Callable[[str], Parts]) -> None:
+    parts = parts_of("neighborhood")
+    apart = nx.Graph()
+    apart.add_nodes_from(parts.overlay)
+    with pytest.raises(ProtocolError, match="not every peer can be reached from every other"):
+        played(replace(parts, overlay=apart))
+
+
+RING = "smoke/ring"
+
+
+def test_peers_report_a_round_once_and_stop_on_their_mean(tmp_path: Path) -> None:
+    seen = []
+    changes = ["protocol.rounds=30", "record.evaluate_every=1", "stop.accuracy=0.5"]
+    trace = simfl.run(simfl.load(RING, changes), out=tmp_path / "run.h5", on_round=seen.append)
+    assert trace.complete
+    assert "accuracy 0.5" in trace.status
+    rounds = [now.round for now in seen]
+    assert rounds == list(range(len(rounds)))
+    assert len(rounds) < 30
+    curve = trace.curve
+    assert curve["round"].tolist() == rounds
+    assert [now.accuracy for now in seen] == pytest.approx(curve["accuracy"].tolist())
+    assert [now.time_s for now in seen] == curve["time_s"].tolist()
+    assert curve["accuracy"].iloc[-1] >= 0.5 > curve["accuracy"].iloc[:-1].max()
+    # before the first round all hold the same model
+    assert trace.scores["key"][:5].nunique() == 1
+    assert trace.nodes["role"].tolist() == ["peer"] * 5
+    assert not trace.scores["down_bytes"].any()
+    spent = trace.transfers["nbytes"][trace.transfers["end_s"] <= curve["time_s"].iloc[-1]].sum()
+    assert curve["up_bytes"].iloc[-1] == spent
+
+
+def test_peers_resume_from_their_own_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ["protocol.rounds=9"]
+    whole = simfl.run(simfl.load(RING, changes), out=tmp_path / "whole.h5")
+    path = tmp_path / "run.h5"
+
+    def interrupt(now: Progress) -> None:
+        if now.round == 7:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        simfl.run(simfl.load(RING, changes), out=path, on_round=interrupt)
+    gc.collect()  # and with the run, its lock
+    assert simfl.Trace(path).status == "interrupted"
+    saved = sorted(path.with_name("run.h5.checkpoints").glob("*.ckpt"))
+    assert len(saved) == 10
+    stores = []
+
+    class Counted(simulation.Store):
+        def __init__(self, *args: Any, **names: Any) -> None:
+            super().__init__(*args, **names)
+            stores.append(self)
+
+    monkeypatch.setattr(simulation, "Store", Counted)
+    resumed = simfl.resume(path)
+    for table in ("activities", "transfers", "scores", "manifests", "nodes"):
+        assert resumed.raw(table).tobytes() == whole.raw(table).tobytes()
+    # two rounds of five peers were left, and two more since the states were saved
+    assert stores[0].computed["train"] <= 4 * 5
+    assert "initial" not in stores[0].computed
