@@ -46,6 +46,26 @@ DataDir = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+StoreDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="SIMFL_STORE",
+        show_default=False,
+        help="Folder of what was computed before. Else .simfl beside the trace.",
+    ),
+]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Compute all anew, keep nothing.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        help="What runs the training: auto (measures), inline, batched, pool or cuda.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(show_default=False, help="Processes of a pool; else one for each core."),
+]
 TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of a run.")]
 
 
@@ -86,6 +106,10 @@ def run(
         Path | None, typer.Option("--out", help="The trace, instead of record.path.")
     ] = None,
     data_dir: DataDir = None,
+    store: StoreDir = None,
+    no_store: NoStore = False,
+    executor: Executor = "auto",
+    workers: Workers = None,
     quiet: Quiet = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run; train nothing.")
@@ -104,14 +128,28 @@ def run(
     screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
     with _interruptible(path), screen:
         trace = api.run(
-            loaded, data_dir=data_dir, out=path, on_start=screen.start, on_round=screen.round
+            loaded,
+            data_dir=data_dir,
+            out=path,
+            store=False if no_store else store or True,
+            executor=executor,
+            workers=workers,
+            listeners=screen.listeners,
         )
     _finish(trace, quiet)
 
 
 @app.command()
-def resume(trace: TracePath, data_dir: DataDir = None, quiet: Quiet = False) -> None:
-    """Finish a run that was killed; what its trace records is not computed again."""
+def resume(
+    trace: TracePath,
+    data_dir: DataDir = None,
+    store: StoreDir = None,
+    no_store: NoStore = False,
+    executor: Executor = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Finish a run that was killed; what its trace or the store records is not computed again."""
     from simfl import api, terminal
     from simfl.record import Trace
 
@@ -120,7 +158,12 @@ def resume(trace: TracePath, data_dir: DataDir = None, quiet: Quiet = False) -> 
     screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
     with _interruptible(trace), screen:
         finished = api.resume(
-            trace, data_dir=data_dir, on_start=screen.start, on_round=screen.round
+            trace,
+            data_dir=data_dir,
+            store=False if no_store else store or True,
+            executor=executor,
+            workers=workers,
+            listeners=screen.listeners,
         )
     _finish(finished, quiet)
 
@@ -129,7 +172,7 @@ def resume(trace: TracePath, data_dir: DataDir = None, quiet: Quiet = False) -> 
 def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     """Check a scenario, its devices and its network; open no data."""
     loaded = _load(scenario, overrides, None)
-    from simfl.simulation import check
+    from simfl.assembly import check
 
     check(loaded)
     out.print(f"{scenario}: valid", markup=False)

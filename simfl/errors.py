@@ -10,7 +10,10 @@
     ├── NetworkError         a transfer that has no route
     ├── ProtocolError        a protocol and a topology that do not fit
     ├── ReplayMiss           a frozen store lacks a recorded result
-    └── TraceError           a trace that cannot be written, read or resumed
+    └── RecordError          what a run leaves on disk, or computes with, fails: it can be resumed
+        ├── TraceError           a trace that cannot be written, read or resumed
+        ├── StoreError           a store on disk that cannot be written or read
+        └── ExecutorError        a process that computes is gone
 
 Every message is one line: where, what was found, what was expected, and the mend.
 """
@@ -69,8 +72,20 @@ class ReplayMiss(SimflError):
     """A frozen store was asked for a result it does not hold."""
 
 
-class TraceError(SimflError):
+class RecordError(SimflError):
+    """A run was stopped by the machine, not by what its scenario asks; it can be resumed."""
+
+
+class TraceError(RecordError):
     """A trace cannot be written, read or resumed."""
+
+
+class StoreError(RecordError):
+    """A store on disk cannot be written or read."""
+
+
+class ExecutorError(RecordError):
+    """A process that computes was killed."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

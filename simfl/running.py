@@ -1,4 +1,4 @@
-"""A run under way: the nodes and their clock, what is recorded, and what ends it."""
+"""A run under way: its parts, the nodes and their clock; and a plan, in which nothing is learnt."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from simfl.events.node import Node, World
 from simfl.events.observer import Observer, Sent, Span
 from simfl.keys import Key, seed_of
 from simfl.learning.problem import Problem
-from simfl.memo import Artifact, Promise, Received, Recipe, Store
-from simfl.record import TraceWriter
+from simfl.memo import Artifact, Received, Recipe
 from simfl.scenario import Scenario
-from simfl.units import show_bytes, show_seconds
 from simfl.work import Manifest, Participant, Workload
 
 log = logging.getLogger(__name__)
@@ -46,21 +44,6 @@ class Parts:
     overlay: nx.Graph[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a run stands after a round.
-
-    Attributes:
-        nbytes: sent so far, in all directions.
-        accuracy: of the last evaluation, of peers the mean; None before the first.
-    """
-
-    round: int
-    time_s: float
-    nbytes: int
-    accuracy: float | None
-
-
 class Simulation:
     """The nodes of one run, and what a protocol may ask of it (`simfl.protocols.base.Run`)."""
 
@@ -71,6 +54,7 @@ class Simulation:
         observer: Observer,
         promise: Promiser,
         observe: Callable[..., None],
+        start: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.env = env
         self.overlay = parts.overlay
@@ -83,6 +67,7 @@ class Simulation:
             network=Network(env, parts.network),
             observer=observer,
             promise=promise,
+            start=start,
             work=self._work,
             nbytes=parts.codec.nbytes,
         )
@@ -165,113 +150,6 @@ def _counts(arg: Any) -> Any:
     if isinstance(arg, tuple):
         return tuple(map(_counts, arg))
     return arg.manifest if hasattr(arg, "manifest") else arg
-
-
-class Recording:
-    """Writes what happens, evaluates the model when due, and ends the run by the stop rules."""
-
-    def __init__(
-        self,
-        env: simpy.Environment,
-        parts: Parts,
-        writer: TraceWriter,
-        promise: Callable[..., Promise[Any]],
-        store: Store,
-        on_round: Callable[[Progress], None] | None,
-    ) -> None:
-        self.ended = env.event()
-        self._env, self._writer, self._store = env, writer, store
-        self._algorithm, self._promise = parts.algorithm, promise
-        platform = parts.scenario.platform
-        self._holders = 1 if platform.has_server else platform.clients
-        self._ended: dict[int, int] = {}
-        self._scores: dict[int, list[Promise[Any]]] = {}
-        self._stop, self._record = parts.scenario.stop, parts.scenario.record
-        self._on_round = on_round
-        self._down_bytes = self._up_bytes = 0
-        self._accuracy: float | None = None
-        self._in_a_row = 0
-        if self._stop.time is not None:
-            limit = env.timeout(self._stop.time)
-            assert limit.callbacks is not None
-            limit.callbacks.append(
-                lambda _: self._end(f"{show_seconds(self._stop.time or 0)} passed")
-            )
-
-    def computed(self, span: Span) -> None:
-        """A row of ``activities``."""
-        log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
-        number = self._writer.manifest(span.manifest)
-        row = (span.start_s, span.end_s, span.node, span.verb, span.round, span.key, number)
-        self._writer.append("activities", row)
-
-    def sent(self, sent: Sent) -> None:
-        """A row of ``transfers``; the byte budget ends the run."""
-        log.debug("t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes)
-        if sent.source == SERVER:
-            self._down_bytes += sent.nbytes
-        else:
-            self._up_bytes += sent.nbytes
-        number = self._writer.manifest(sent.manifest)
-        where = (sent.start_s, sent.end_s, sent.source, sent.target, sent.round)
-        self._writer.append("transfers", (*where, sent.key, number, sent.nbytes))
-        budget = self._stop.bytes
-        if budget is not None and self._down_bytes + self._up_bytes >= budget:
-            self._end(f"{show_bytes(budget)} sent")
-
-    def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
-        """A state after a round: evaluate, checkpoint; with the last of the round, report."""
-        if round % self._record.evaluate_every == 0:
-            self._evaluate(round, state, node.name if node else SERVER)
-        if round % self._record.checkpoint_every == 0:
-            self._writer.flush()
-            self._store.checkpoint(state)
-        self._ended[round] = self._ended.get(round, 0) + 1
-        if self._ended[round] == self._holders:
-            del self._ended[round]
-            self._end_round(round)
-
-    def _end_round(self, round: int) -> None:
-        """The server, or the last of the peers, has ended it."""
-        log.info("t=%.3fs round %d ended", self._env.now, round)
-        scores = self._scores.pop(round, [])
-        if scores:
-            found = [score.manifest.metrics["accuracy"] for score in scores]
-            self._accuracy = sum(found) / len(found)
-            self._stop_if_accurate(self._accuracy)
-        if self._on_round:
-            sent = self._down_bytes + self._up_bytes
-            now = Progress(round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy)
-            self._on_round(now)
-
-    def _evaluate(self, round: int, state: Promise[Any], node: str) -> None:
-        score = self._promise(self._algorithm.score, state)
-        # held until the round ends: peers that hold the same model are scored once
-        self._scores.setdefault(round, []).append(score)
-        metrics = score.manifest.metrics
-        row = (
-            self._env.now,
-            round,
-            node,
-            score.key,
-            metrics["accuracy"],
-            metrics["loss"],
-            state.manifest.nonzero,
-            self._down_bytes,
-            self._up_bytes,
-        )
-        self._writer.append("scores", row)
-
-    def _stop_if_accurate(self, accuracy: float) -> None:
-        target, wanted = self._stop.accuracy, self._stop.consecutive
-        if target is not None:
-            self._in_a_row = self._in_a_row + 1 if accuracy >= target else 0
-            if self._in_a_row >= wanted:
-                self._end(f"accuracy {target:g} in {wanted} evaluations in a row")
-
-    def _end(self, why: str) -> None:
-        if not self.ended.triggered:
-            self.ended.succeed(why)
 
 
 class Tape:

@@ -6,11 +6,11 @@ views into it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ DTYPE: Final = "float32"
 @dataclass(frozen=True)
 class Layout(Cached):
     """The names and shapes of tensors packed one after the other."""
+
+    interned: ClassVar = True
+    """Among processes it crosses once; see `simfl.memo.pool`."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -55,8 +58,13 @@ class Layout(Cached):
 class NamedTensors(Cached, Mapping[str, Tensor]):
     """A mapping of names to tensors over one packed vector ``flat``; never changed once built."""
 
+    interned: ClassVar = True
+
     layout: Layout
     flat: Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _packed, (type(self), self.layout, self.flat.cpu().numpy())
 
     @cached_property
     def _views(self) -> dict[str, Tensor]:
@@ -82,8 +90,13 @@ class NamedTensors(Cached, Mapping[str, Tensor]):
 class Masks(Cached):
     """Which entries are kept: 1 or 0 for every entry of a layout; 1 where nothing was pruned."""
 
+    interned: ClassVar = True
+
     layout: Layout
     flat: Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _packed, (type(self), self.layout, self.flat.cpu().numpy())
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
@@ -99,6 +112,11 @@ class Masks(Cached):
     def views(self) -> dict[str, Tensor]:
         """The mask of each tensor."""
         return self.layout.views(self.flat)
+
+
+def _packed(kind: Callable[[Layout, Tensor], Any], layout: Layout, array: Any) -> Any:
+    """Unpickle: as an array, a vector can be laid into memory that processes share."""
+    return kind(layout, torch.from_numpy(array))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,9 @@ from rich.text import Text
 from simfl.cost.link import SERVER
 from simfl.record import Trace
 from simfl.record.summary import by_device, summarise
-from simfl.running import Parts, Progress, Tape
+from simfl.recording import Progress
+from simfl.running import Parts, Tape
+from simfl.simulation import Listeners, Outcome
 from simfl.units import show_bytes, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
@@ -50,6 +52,11 @@ class Live:
         if self._live:
             self._live.stop()
 
+    @property
+    def listeners(self) -> Listeners:
+        """For whoever runs."""
+        return Listeners(start=self.start, round=self.round, end=self.end)
+
     def start(self, parts: Parts) -> None:
         """Say what runs, and on which data."""
         self._rounds = getattr(parts.scenario.protocol.options, "rounds", None)
@@ -73,6 +80,21 @@ class Live:
         elif at - self._said_s >= _PLAIN_EVERY_S:
             self._said_s = at
             self._console.print(self._line(now, at), markup=False)
+
+    def end(self, outcome: Outcome) -> None:
+        """Say what was trained, by what, and what was not, since it had been before."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+        if self._quiet:
+            return
+        trained, found = outcome.computed.get("train", 0), outcome.found.get("train", 0)
+        told = f"  turns trained: {trained:,}"
+        if found:
+            told += f"; {found:,} more were recorded already"
+        if trained:
+            told += f"   executor: {outcome.executor or 'auto'}"
+        self._console.print(told, markup=False)
 
     def _line(self, now: Progress, at: float) -> str:
         of = f"/{self._rounds}" if self._rounds else ""
@@ -102,7 +124,7 @@ def show_what(console: Console, parts: Parts) -> None:
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
     data = parts.located
-    counts = f"{len(data.dataset.train_labels):,} + {len(data.dataset.test_labels):,} samples"
+    counts = f"{data.dataset.train_samples:,} + {data.dataset.test_samples:,} samples"
     if data.stands_in:
         console.print(
             f"  [yellow]data: {data.dataset.name} ({counts}) stands in for {data.asked}[/yellow]: "

@@ -66,7 +66,7 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_tables(
     beside = path.with_name("run.h5.resumed")
     kill_after(["resume", str(path), "--quiet"], beside, 60_000)
     assert same(simfl.resume(path), whole)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".simfl", "run.h5"]
 
 
 @pytest.mark.slow

@@ -21,9 +21,10 @@ from time import perf_counter
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from simfl.running import Parts, Progress
+from simfl.recording import Progress
+from simfl.running import Parts
 from simfl.scenario import load
-from simfl.simulation import run
+from simfl.simulation import Listeners, run
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = 50
@@ -98,8 +99,7 @@ def main() -> None:
             scenario,
             data_dir=args.data_dir,
             out=Path(folder) / "run.h5",
-            on_start=lambda parts: plain.append(PlainLoop(parts)),
-            on_round=on_round,
+            listeners=Listeners(start=lambda parts: plain.append(PlainLoop(parts)), round=on_round),
         )
         size = trace.path.stat().st_size
     ours, theirs = sum(times["simfl"]), sum(times["plain"])
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _accuracy(scenario, args, module) -> float:  # type: ignore[no-untyped-def]
-    from simfl.simulation import build
+    from simfl.assembly import build
 
     problem = build(scenario, args.data_dir).problem
     with torch.no_grad():

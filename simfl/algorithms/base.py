@@ -21,6 +21,8 @@ class Algorithm(Protocol[S]):
     """Whether `adopt` looks at what the client held before."""
     work: ClassVar[Mapping[str, WorkRule]]
     """What each verb asks of a device; a verb that is not named takes no time."""
+    heavy: ClassVar[frozenset[str]]
+    """Verbs worth an executor."""
 
     @property
     def name(self) -> str:

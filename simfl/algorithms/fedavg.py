@@ -73,6 +73,7 @@ class AveragedSGD(Generic[O_co]):
         "aggregate": _aggregate_work,
         "mix": _mix_work,
     }
+    heavy: ClassVar[frozenset[str]] = frozenset({"train", "score"})
 
     def __init__(self, options: O_co, problem: Problem) -> None:
         self.options = options

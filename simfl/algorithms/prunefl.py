@@ -102,7 +102,7 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
                 f"federated pruning starts at level {options.level} and ends at "
                 f"{options.final_level}; give a higher level to end at",
             )
-        held = len(problem.dataset.train_labels)
+        held = problem.dataset.train_samples
         if options.server_samples > held:
             raise OptionError(
                 "server_samples",
@@ -179,7 +179,7 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
 
     def _next_level(self, state: ModelState, score: Callable[[Tensor], Tensor]) -> ModelState:
         """One level (section 3.1): layer by layer, drop the lowest-scored of what is left."""
-        masks = state.masks or full(state.tensors.layout)
+        masks = state.masks or full(state.tensors.layout, state.tensors.flat.device)
         views = {name: mask.clone() for name, mask in masks.views.items()}
         for name, rate in self._rates().items():
             views[name] = drop_smallest(views[name], score(state.tensors[name]), rate)

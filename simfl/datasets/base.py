@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
+from simfl.errors import ReplayMiss
 from simfl.options import Options
 
 
@@ -41,9 +43,30 @@ class Dataset:
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
+    @property
+    def train_samples(self) -> int:
+        """Samples to train on."""
+        return len(self.train_labels)
+
+    @property
+    def test_samples(self) -> int:
+        """Samples to test on."""
+        return len(self.test_labels)
+
     def digest(self) -> str:
         """The digest of every byte of it, taken once."""
         return self._digest
+
+    def facts(self) -> dict[str, Any]:
+        """What a trace records of it: all that timing asks of a data set."""
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            "sample_shape": list(self.sample_shape),
+            "train_samples": self.train_samples,
+            "test_samples": self.test_samples,
+            "digest": self.digest(),
+        }
 
     @cached_property
     def _digest(self) -> str:
@@ -53,6 +76,47 @@ class Dataset:
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+class RecordedDataset(Dataset):
+    """A data set as a trace knows it: enough to time what was learnt on it, and no image.
+
+    Args:
+        facts: as `Dataset.facts` gave them.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        known = {name: facts[name] for name in ("name", "classes")}
+        object.__setattr__(self, "_facts", dict(facts))
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("train_", "test_")):
+            raise ReplayMiss(
+                f"{self.name} is not opened to re-time a run; allow training (--train)"
+            )
+        raise AttributeError(name)
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """As recorded."""
+        channels, height, width = self._facts["sample_shape"]
+        return channels, height, width
+
+    @property
+    def train_samples(self) -> int:
+        """As recorded."""
+        return int(self._facts["train_samples"])
+
+    @property
+    def test_samples(self) -> int:
+        """As recorded."""
+        return int(self._facts["test_samples"])
+
+    def digest(self) -> str:
+        """As recorded."""
+        return str(self._facts["digest"])
 
 
 @dataclass(frozen=True, kw_only=True)

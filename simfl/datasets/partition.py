@@ -19,3 +19,13 @@ def iid(samples: int, clients: int, seed: int) -> list[Tensor]:
         raise ValueError(f"{clients} clients for {samples} samples")
     generator = torch.Generator().manual_seed(seed_of(seed, "partition"))
     return list(torch.tensor_split(torch.randperm(samples, generator=generator), clients))
+
+
+def iid_sizes(samples: int, clients: int) -> list[int]:
+    """How many samples `iid` gives to each client.
+
+    >>> iid_sizes(10, 3)
+    [4, 3, 3]
+    """
+    each, more = divmod(samples, clients)
+    return [each + (client < more) for client in range(clients)]

@@ -24,6 +24,7 @@ class World:
 
     Attributes:
         promise: a verb and its arguments -> the artifact of its result.
+        start: begins an artifact's computation, to be joined when its counts are asked for.
         work: a verb and its arguments -> what it asks of a device.
         nbytes: a payload's manifest -> bytes of its message.
     """
@@ -32,6 +33,7 @@ class World:
     network: Network
     observer: Observer
     promise: Callable[..., Artifact[Any]]
+    start: Callable[[Any], None]
     work: Callable[..., Workload]
     nbytes: Callable[[Manifest], int]
 
@@ -77,6 +79,7 @@ class Node:
             work = world.work(verb, *args)
             self.device.check(work)
             artifact: Artifact[T] = world.promise(verb, *args)
+            world.start(artifact)
             yield world.env.timeout(self.device.seconds(work))
             span = Span(
                 start_s=start_s,

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from simfl.datasets.base import Dataset
-from simfl.datasets.partition import iid
+from simfl.datasets.partition import iid, iid_sizes
 from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.models.base import Architecture, initialise
 from simfl.tensors import Layout, NamedTensors
-from simfl.work import Participant
+from simfl.work import Cached, Participant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,12 @@ class ClientData:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
+class Problem(Cached):
     """What is learnt on what, how: everything that training is a function of, but the algorithm.
 
     Attributes:
         seed: the scenario's; every random draw derives from it by logical coordinates.
+        device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
     architecture: Architecture
@@ -83,6 +84,7 @@ class Problem:
     clients: int
     local: LocalUpdate
     seed: int
+    device: str = "cpu"
 
     @cached_property
     def name(self) -> str:
@@ -102,13 +104,16 @@ class Problem:
     @cached_property
     def participants(self) -> tuple[Participant, ...]:
         """The clients, and how much data each holds."""
-        return tuple(Participant(index=i, samples=len(p)) for i, p in enumerate(self._parts))
+        sizes = iid_sizes(self.dataset.train_samples, self.clients)
+        return tuple(Participant(index=i, samples=size) for i, size in enumerate(sizes))
 
     @cached_property
     def network(self) -> Network:
         """The one network of this process; states are loaded into it."""
         module = self.architecture.build()
-        return ChainNetwork(module) if is_chain(module) else AutogradNetwork(module)
+        if is_chain(module):
+            return ChainNetwork(module, self.device)
+        return AutogradNetwork(module.to(self.device))
 
     def data_of(self, client: int) -> ClientData:
         """A client's training samples."""
@@ -128,7 +133,7 @@ class Problem:
         generator = torch.Generator().manual_seed(seed_of(self.seed, "init"))
         module = self.architecture.build()
         initialise(module, self.architecture.init, generator)
-        return NamedTensors.pack(floats_of(module))
+        return NamedTensors.pack(floats_of(module.to(self.device)))
 
     @cached_property
     def parameters(self) -> int:
@@ -143,9 +148,13 @@ class Problem:
             tensors = floats_of(self.architecture.build())
         return Layout(tuple(tensors), tuple(tuple(t.shape) for t in tensors.values()))
 
+    def prepare(self) -> None:
+        """Read and convert what training looks at, so that processes made now share it."""
+        _ = self._client_data, self.test
+
     @cached_property
     def _parts(self) -> list[Tensor]:
-        return iid(len(self.dataset.train_labels), self.clients, self.seed)
+        return iid(self.dataset.train_samples, self.clients, self.seed)
 
     @cached_property
     def _client_data(self) -> list[ClientData]:
@@ -156,8 +165,7 @@ class Problem:
         return [ClientData(inputs, targets) for inputs, targets in pairs]
 
     def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
+        inputs, targets = images.to(self.device).float().div_(255), labels.to(self.device)
         if self.local.loss == "bce_with_logits":
-            return ClientData(
-                images.float().div_(255), one_hot(labels, self.dataset.classes).float()
-            )
-        return ClientData(images.float().div_(255), labels)
+            return ClientData(inputs, one_hot(targets, self.dataset.classes).float())
+        return ClientData(inputs, targets)

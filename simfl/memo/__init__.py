@@ -1,6 +1,8 @@
-"""Recipes, artifacts and the store that keeps them."""
+"""Recipes, artifacts, the store that keeps them, and the executors that compute them."""
 
+from simfl.memo.disk import Disk
+from simfl.memo.executor import Executor, Inline
 from simfl.memo.recipe import Artifact, Received, Recipe
 from simfl.memo.store import Promise, Store
 
-__all__ = ["Artifact", "Promise", "Received", "Recipe", "Store"]
+__all__ = ["Artifact", "Disk", "Executor", "Inline", "Promise", "Received", "Recipe", "Store"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from simfl.keys import Key, key_of
-from simfl.work import Manifest, Participant
+from simfl.work import Manifest, Participant, Turn
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -49,11 +49,13 @@ class Recipe(Generic[T]):
     Attributes:
         verb: what is called with the arguments' values.
         name: the verb's name and a digest of what it closes over (algorithm, problem, sources).
+        heavy: worth an executor; what is not heavy is computed where it is wanted.
     """
 
     verb: Callable[..., T]
     name: str
     args: tuple[Any, ...]
+    heavy: bool = False
 
     @property
     def key(self) -> Key:
@@ -67,9 +69,18 @@ class Recipe(Generic[T]):
             _collect(arg, found)
         return found
 
+    def values(self) -> tuple[Any, ...]:
+        """The arguments' values."""
+        return tuple(map(_value, self.args))
+
     def run(self) -> T:
         """Call the verb on the arguments' values."""
-        return self.verb(*map(_value, self.args))
+        return self.verb(*self.values())
+
+    def __str__(self) -> str:
+        """For messages: the verb, and whose turn it is."""
+        verb = self.name.partition(" ")[0]
+        return " ".join([verb, *(repr(arg) for arg in self.args if isinstance(arg, Turn))])
 
 
 def _is_artifact(arg: Any) -> bool:

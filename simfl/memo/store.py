@@ -1,18 +1,20 @@
 """The memo store: manifests for ever, tensors while somebody holds their artifact.
 
 What was recorded is never computed again for its counts. Where a value is wanted that nobody holds,
-it comes from a checkpoint, or is computed from the nearest ancestors that are at hand.
+it comes from disk, or is computed from the nearest ancestors that are at hand.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from simfl.errors import ReplayMiss
 from simfl.keys import Key
-from simfl.memo.checkpoints import Checkpoints
+from simfl.memo.disk import Disk
+from simfl.memo.executor import Executor, Inline, Job
 from simfl.memo.recipe import Recipe
 from simfl.work import Manifest
 
@@ -26,7 +28,8 @@ class Store:
     Args:
         count: the manifest of a value.
         recorded: manifests known from an earlier run; they need no computing.
-        checkpoints: values on disk.
+        disk: keeps values and what was computed.
+        executor: runs what is heavy; left out, in line.
         frozen: compute nothing: what is not recorded raises `ReplayMiss`.
     """
 
@@ -34,17 +37,22 @@ class Store:
         self,
         count: Callable[[Any], Manifest],
         recorded: Mapping[Key, Manifest] | None = None,
-        checkpoints: Checkpoints | None = None,
+        disk: Disk | None = None,
+        executor: Executor | None = None,
         *,
         frozen: bool = False,
     ) -> None:
         self.computed: dict[str, int] = {}
         """How many computations ran, by verb."""
+        self.found: dict[str, int] = {}
+        """How many were not computed for their counts, since these were recorded; by verb."""
         self.recorded: Mapping[Key, Manifest] = recorded or {}
         self.count = count
-        self._checkpoints = checkpoints
+        self._disk = disk
+        self._executor: Executor = executor or Inline()
         self._frozen = frozen
         self._promised: WeakValueDictionary[Key, Promise[Any]] = WeakValueDictionary()
+        self._unsaved: dict[Key, Manifest] = {}
 
     def promise(self, recipe: Recipe[T]) -> Promise[T]:
         """The artifact of a recipe; the same one while somebody holds it."""
@@ -55,51 +63,121 @@ class Store:
             self._promised[key] = known
         return cast("Promise[T]", known)
 
-    def checkpoint(self, artifact: Promise[Any]) -> None:
-        """Save a value to disk, so that what follows can be resumed from it."""
-        if self._checkpoints is not None and artifact.in_memory:
-            self._checkpoints.save(artifact.key, artifact.value)
+    def start(self, promise: Promise[Any]) -> None:
+        """Begin what is heavy and not recorded; asking for its manifest or value joins it."""
+        recipe = promise.recipe
+        if self._frozen or recipe is None or not recipe.heavy or promise.key in self.recorded:
+            return
+        for needed in recipe.inputs():
+            if not needed.in_memory:
+                self.compute(needed)
+        self._begin(promise, recipe)
+
+    def save(self, artifact: Promise[Any]) -> None:
+        """Keep a value on disk, so that what follows can be computed from it, and all counts."""
+        if self._disk is not None:
+            if artifact.in_memory:
+                self._disk.save(artifact.key, artifact.value)
+            self.flush()
+
+    def flush(self) -> None:
+        """Record on disk what was counted since the last time."""
+        if self._disk is not None and self._unsaved:
+            self._disk.record(self._unsaved)
+            self._unsaved = {}
 
     def compute(self, wanted: Promise[Any]) -> None:
-        """Make a promise's value, and first those of its inputs that are not at hand.
+        """Make a promise's value, and first those of its ancestors that are not at hand.
 
-        Depth first without recursion: a chain of ten thousand rounds is no deeper than one.
+        Generation by generation, without recursion: a chain of ten thousand rounds is no deeper
+        than one, and what is heavy within a generation runs side by side.
 
         Raises:
             ReplayMiss: the store is frozen.
         """
+        if self._frozen:
+            raise ReplayMiss(
+                f"{wanted.recipe} ({wanted.key}) is not recorded and the store is frozen; "
+                "allow training (--train)"
+            )
+        generations = self._generations(wanted)
+        while generations:
+            generation = generations.popleft()
+            for promise in generation:
+                if promise.recipe is not None and promise.recipe.heavy:
+                    self._begin(promise, promise.recipe)
+            for promise in generation:
+                self._finish(promise)
+
+    def _generations(self, wanted: Promise[Any]) -> deque[list[Promise[Any]]]:
+        """What must be computed for a promise, each generation after those it needs."""
+        depth: dict[Key, int] = {}
+        generations: deque[list[Promise[Any]]] = deque()
         stack = [wanted]
         while stack:
             promise = stack[-1]
-            recipe = promise.recipe
-            if recipe is None:
+            if promise.key in depth or promise.in_memory or self._load(promise):
                 stack.pop()
                 continue
-            if self._checkpoints is not None and self._checkpoints.has(promise.key):
-                promise.keep(self._checkpoints.load(promise.key))
-                continue
-            if self._frozen:
-                raise ReplayMiss(
-                    f"{recipe.name.partition(' ')[0]} {promise.key} is not recorded and the store "
-                    "is frozen; allow training"
-                )
-            missing = [a for a in recipe.inputs() if not a.in_memory]
+            assert promise.recipe is not None
+            inputs = [a for a in promise.recipe.inputs() if not a.in_memory]
+            missing = [a for a in inputs if a.key not in depth and not self._load(a)]
             if missing:
                 stack += missing
                 continue
-            verb = recipe.name.partition(" ")[0]
-            self.computed[verb] = self.computed.get(verb, 0) + 1
-            promise.keep(recipe.run())
+            level = 1 + max((depth[a.key] for a in inputs if a.key in depth), default=-1)
+            depth[promise.key] = level
+            while len(generations) <= level:
+                generations.append([])
+            generations[level].append(promise)
+            stack.pop()
+        return generations
+
+    def _load(self, promise: Promise[Any]) -> bool:
+        """Take a value from disk, if it is there."""
+        value = None
+        if promise.job is None and self._disk is not None:
+            value = self._disk.load(promise.key)
+        if value is not None:
+            promise.keep(value)
+        return value is not None
+
+    def _begin(self, promise: Promise[Any], recipe: Recipe[Any]) -> None:
+        if promise.job is None and not promise.in_memory:
+            promise.job = self._executor.start(recipe.verb, recipe.values())
+
+    def _finish(self, promise: Promise[Any]) -> None:
+        recipe = promise.recipe
+        if recipe is None:
+            return
+        job = promise.job
+        value = recipe.run() if job is None else job.result()
+        verb = recipe.name.partition(" ")[0]
+        self.computed[verb] = self.computed.get(verb, 0) + 1
+        promise.keep(value)
+
+    def manifest(self, promise: Promise[Any]) -> Manifest:
+        """The recorded counts of a promise, else those of its value."""
+        known = self.recorded.get(promise.key)
+        if known is None:
+            known = self.count(promise.value)
+            if self._disk is not None:
+                self._unsaved[promise.key] = known
+        elif promise.recipe is not None:
+            verb = promise.recipe.name.partition(" ")[0]
+            self.found[verb] = self.found.get(verb, 0) + 1
+        return known
 
 
 class Promise(Generic[T]):
     """An artifact of a store."""
 
-    __slots__ = ("__weakref__", "_manifest", "_store", "_value", "key", "recipe")
+    __slots__ = ("__weakref__", "_manifest", "_store", "_value", "job", "key", "recipe")
 
     def __init__(self, store: Store, key: Key, recipe: Recipe[T]) -> None:
         self.key = key
         self.recipe: Recipe[T] | None = recipe
+        self.job: Job | None = None
         self._store = store
         self._value: T = _ABSENT
         self._manifest: Manifest | None = None
@@ -113,8 +191,7 @@ class Promise(Generic[T]):
     def manifest(self) -> Manifest:
         """The recorded counts, else those of the value."""
         if self._manifest is None:
-            known = self._store.recorded.get(self.key)
-            self._manifest = self._store.count(self.value) if known is None else known
+            self._manifest = self._store.manifest(self)
         return self._manifest
 
     @property
@@ -127,4 +204,4 @@ class Promise(Generic[T]):
     def keep(self, value: T) -> None:
         """Hold the result; the recipe, and so the ancestors, are let go."""
         self._value = value
-        self.recipe = None
+        self.recipe = self.job = None

@@ -6,9 +6,9 @@ from torch import Tensor
 from simfl.tensors import Layout, Masks
 
 
-def full(layout: Layout) -> Masks:
+def full(layout: Layout, device: torch.device | str = "cpu") -> Masks:
     """Masks that keep everything."""
-    return Masks(layout, torch.ones(layout.size))
+    return Masks(layout, torch.ones(layout.size, device=device))
 
 
 def remaining_after(kept: int, rate: float) -> int:

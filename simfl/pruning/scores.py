@@ -11,4 +11,4 @@ def magnitude(weight: Tensor) -> Tensor:
 
 def random(weight: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform in [0, 1), the same shape."""
-    return torch.rand(weight.shape, generator=generator)
+    return torch.rand(weight.shape, generator=generator).to(weight.device)

@@ -11,9 +11,12 @@ import simpy
 
 import simfl
 from simfl import simulation
+from simfl.assembly import build
 from simfl.errors import ProtocolError
+from simfl.recording import Progress
 from simfl.registry import PROTOCOLS
-from simfl.running import Forecast, Parts, Progress, Simulation, Tape
+from simfl.running import Forecast, Parts, Simulation, Tape
+from simfl.simulation import Listeners
 
 # for every protocol: a scenario, and what it sends in one round
 SCENARIOS = {"synchronous": "smoke/fedavg_access_links", "neighborhood": "smoke/ring"}
@@ -24,7 +27,7 @@ ROUNDS = 3
 
 @pytest.fixture(scope="module")
 def parts_of() -> Callable[[str], Parts]:
-    return lambda name: simulation.build(simfl.load(SCENARIOS[name]))
+    return lambda name: build(simfl.load(SCENARIOS[name]))
 
 
 def played(parts: Parts) -> tuple[Tape, Simulation, list[tuple[Any, ...]]]:
@@ -129,7 +132,9 @@ RING = "smoke/ring"
 def test_peers_report_a_round_once_and_stop_on_their_mean(tmp_path: Path) -> None:
     seen = []
     changes = ["protocol.rounds=30", "record.evaluate_every=1", "stop.accuracy=0.5"]
-    trace = simfl.run(simfl.load(RING, changes), out=tmp_path / "run.h5", on_round=seen.append)
+    trace = simfl.run(
+        simfl.load(RING, changes), out=tmp_path / "run.h5", listeners=Listeners(round=seen.append)
+    )
     assert trace.complete
     assert "accuracy 0.5" in trace.status
     rounds = [now.round for now in seen]
@@ -152,7 +157,7 @@ def test_peers_resume_from_their_own_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = ["protocol.rounds=9"]
-    whole = simfl.run(simfl.load(RING, changes), out=tmp_path / "whole.h5")
+    whole = simfl.run(simfl.load(RING, changes), out=tmp_path / "whole.h5", store=False)
     path = tmp_path / "run.h5"
 
     def interrupt(now: Progress) -> None:
@@ -160,11 +165,12 @@ def test_peers_resume_from_their_own_states(
             raise KeyboardInterrupt
 
     with suppress(KeyboardInterrupt):
-        simfl.run(simfl.load(RING, changes), out=path, on_round=interrupt)
+        simfl.run(simfl.load(RING, changes), out=path, listeners=Listeners(round=interrupt))
     gc.collect()  # and with the run, its lock
     assert simfl.Trace(path).status == "interrupted"
-    saved = sorted(path.with_name("run.h5.checkpoints").glob("*.ckpt"))
-    assert len(saved) == 10
+    saved = sorted(tmp_path.glob(".simfl/values/*/*.value"))
+    # the one model that all begin with, and each peer's after rounds 2, 4 and 6
+    assert len(saved) == 1 + 3 * 5
     stores = []
 
     class Counted(simulation.Store):

@@ -54,6 +54,7 @@ class Room:
             network=self.network,
             observer=self,
             promise=self.promise,
+            start=lambda _: None,
             work=work,
             nbytes=lambda manifest: manifest.size * 1_000_000,
         )

@@ -1,7 +1,6 @@
 import gc
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from simfl.errors import ReplayMiss
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
-from simfl.memo.checkpoints import Checkpoints
 from simfl.work import Manifest
 
 
@@ -137,7 +135,7 @@ def test_a_recorded_manifest_needs_no_computing() -> None:
 def test_a_frozen_store_computes_nothing() -> None:
     store = Store(count, manifests_of(4), frozen=True)
     assert chain(store, 4).manifest.metrics == {"value": 4.0}
-    with pytest.raises(ReplayMiss, match=r"^grow [0-9a-f]{32} is not recorded .* allow training$"):
+    with pytest.raises(ReplayMiss, match=r"^grow \([0-9a-f]{32}\) is not recorded .* allow training"):
         _ = chain(store, 5).manifest
     with pytest.raises(ReplayMiss, match=r"^(start|grow) "):
         _ = chain(store, 4).value
@@ -157,102 +155,3 @@ def test_a_verb_that_fails_leaves_the_store_usable() -> None:
         _ = state.value
     fails.clear()
     assert state.value == 1
-
-
-def checkpoints_in(folder: Path) -> Checkpoints:
-    checkpoints = Checkpoints(folder)
-    assert checkpoints.claim()
-    return checkpoints
-
-
-def files_in(folder: Path) -> set[str]:
-    return {path.stem for path in folder.glob("*.ckpt")}
-
-
-def saved(folder: Path, *lengths: int) -> list[Key]:
-    """Keys of chains of those lengths, saved by a process that has ended."""
-    checkpoints = checkpoints_in(folder)
-    store = Store(count, checkpoints=checkpoints)
-    keys = []
-    for length in lengths:
-        state = chain(store, length)
-        assert state.value == length
-        store.checkpoint(state)
-        keys.append(state.key)
-    checkpoints._lock.release()
-    return keys
-
-
-def test_a_checkpoint_saves_what_led_to_it(tmp_path: Path) -> None:
-    saved(tmp_path / "c", 100)
-    store = Store(count, manifests_of(103), checkpoints_in(tmp_path / "c"))
-    assert chain(store, 103).value == 103
-    assert store.computed == {"grow": 3}
-
-
-def test_only_the_last_two_checkpoints_stay(tmp_path: Path) -> None:
-    keys = saved(tmp_path, 1, 2, 3, 4)
-    assert files_in(tmp_path) == set(keys[2:])
-    saved(tmp_path, 4, 5)
-    assert len(files_in(tmp_path)) == 2
-
-
-def test_saving_once_more_makes_a_checkpoint_the_newest(tmp_path: Path) -> None:
-    keys = saved(tmp_path, 1, 2, 1, 3)
-    assert files_in(tmp_path) == {keys[0], keys[3]}
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: data[:-1],
-        lambda data: data[:10],
-        lambda data: b"",
-        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
-        lambda data: bytes([data[0] ^ 1]) + data[1:],
-    ],
-    ids=["cut short", "cut to a stub", "empty", "altered at the end", "altered at the start"],
-)
-def test_a_spoilt_checkpoint_is_ignored(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
-    first, second = saved(tmp_path, 5, 8)
-    path = tmp_path / f"{second}.ckpt"
-    path.write_bytes(spoil(path.read_bytes()))
-    checkpoints = checkpoints_in(tmp_path)
-    assert checkpoints.has(first)
-    assert not checkpoints.has(second)
-    store = Store(count, manifests_of(10), checkpoints)
-    state = chain(store, 10)
-    assert state.value == 10
-    # from the sound one before it
-    assert store.computed == {"grow": 5}
-
-
-def test_an_unfinished_checkpoint_is_none(tmp_path: Path) -> None:
-    (key,) = saved(tmp_path, 5)
-    (tmp_path / f"{key}.ckpt").rename(tmp_path / f"{key}.part")
-    assert not checkpoints_in(tmp_path).has(key)
-
-
-def test_a_value_that_is_not_at_hand_is_not_computed_for_a_checkpoint(tmp_path: Path) -> None:
-    store = Store(count, manifests_of(3), checkpoints_in(tmp_path))
-    store.checkpoint(chain(store, 3))
-    assert store.computed == {}
-    assert files_in(tmp_path) == set()
-
-
-def test_checkpoints_are_forgotten_and_removed(tmp_path: Path) -> None:
-    folder = tmp_path / "c"
-    (key,) = saved(folder, 5)
-    checkpoints = checkpoints_in(folder)
-    checkpoints.forget()
-    assert not checkpoints.has(key)
-    assert files_in(folder) == set()
-    checkpoints.remove()
-    assert not folder.exists()
-
-
-def test_a_folder_has_one_owner(tmp_path: Path) -> None:
-    mine = checkpoints_in(tmp_path)
-    assert not Checkpoints(tmp_path).claim()
-    mine._lock.release()
-    assert Checkpoints(tmp_path).claim()

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import simfl
+from simfl.assembly import build
 from simfl.codecs.coo import Coo, CooOptions
 from simfl.devices import load_device
-from simfl.simulation import build
 from simfl.work import LayerWork, Manifest, Passes, Storage, TensorInfo, Workload
 
 # bytes of LeNet-300-100's parameters by level: float32 biases, and per stored weight a float32 and

@@ -1,0 +1,201 @@
+"""The composition root: a scenario becomes objects. Nothing else constructs them."""
+
+from __future__ import annotations
+
+import platform as host
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+
+from simfl.cost.device import StackDevice
+from simfl.cost.link import SERVER, AccessLinksModel, NetworkModel, SharedMediumModel
+from simfl.datafolder import Located, locate
+from simfl.devices import load_device
+from simfl.errors import CostError, OptionError
+from simfl.keys import Key, digest_of_files, key_of
+from simfl.learning.problem import LocalUpdate, Problem
+from simfl.running import Parts
+from simfl.scenario import Scenario
+from simfl.scenario.schema import AccessLinks, Named
+from simfl.strict import Where
+
+_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
+_THREADS: Final = 1
+
+
+def check(scenario: Scenario) -> tuple[dict[str, StackDevice], NetworkModel]:
+    """The devices and the network that a scenario names, and whether they fit; no data is opened.
+
+    Raises:
+        SimflError: a device, cohort or network that cannot be.
+    """
+    devices = {}
+    for group, choice in scenario.platform.devices.items():
+        try:
+            devices[group] = load_device(choice.model)
+        except CostError as error:
+            where = ("platform", "devices", group, "model")
+            raise scenario.located(where, str(error)) from error
+    clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
+    if cohort is not None and cohort > clients:
+        message = f"{cohort} of {clients} clients; give at most {clients}, or add devices"
+        raise scenario.located(("protocol", "cohort"), message)
+    return devices, _network(scenario, devices)
+
+
+def build(
+    scenario: Scenario,
+    data_dir: Path | None = None,
+    *,
+    located: Located | None = None,
+    device: str = "cpu",
+) -> Parts:
+    """Make the objects that a scenario names.
+
+    Args:
+        scenario: what to build.
+        data_dir: where data sets lie; see `simfl.datafolder.locate`.
+        located: the data set, where it is known already.
+        device: where PyTorch computes.
+
+    Raises:
+        SimflError: a device, data set or combination that cannot be.
+    """
+    one_thread()
+    devices, network = check(scenario)
+    located = located or locate(scenario.learning.dataset, data_dir)
+    clients, samples = scenario.platform.clients, located.dataset.train_samples
+    if clients > samples:
+        message = f"{clients} clients for {samples} samples of {located.dataset.name}; give fewer"
+        raise scenario.located(("platform", "devices"), message)
+    learning = scenario.learning
+    problem = Problem(
+        architecture=_plug(
+            scenario,
+            ("learning", "model"),
+            learning.model,
+            classes=located.dataset.classes,
+            sample_shape=located.dataset.sample_shape,
+        ),
+        dataset=located.dataset,
+        clients=clients,
+        local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
+        seed=scenario.seed,
+        device=device,
+    )
+    return Parts(
+        scenario=scenario,
+        located=located,
+        problem=problem,
+        algorithm=_plug(scenario, ("learning", "algorithm"), learning.algorithm, problem),
+        codec=_plug(scenario, ("codec",), scenario.codec),
+        devices=devices,
+        network=network,
+        overlay=_plug(
+            scenario,
+            ("topology",),
+            scenario.topology,
+            list(scenario.platform.nodes),
+            seed=scenario.seed,
+        ),
+    )
+
+
+def _plug(scenario: Scenario, where: Where, choice: Named, *args: Any, **names: Any) -> Any:
+    """Build a plug-in; an option that does not fit is told with its place."""
+    try:
+        return choice.plugin().build(choice.options, *args, **names)
+    except OptionError as error:
+        raise scenario.located((*where, error.option), error.message) from error
+
+
+def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkModel:
+    """The scenario's network over node names."""
+    choice, nodes = scenario.platform.network, scenario.platform.nodes
+    if isinstance(choice, AccessLinks):
+        server = {SERVER: choice.server_down}, {SERVER: choice.server_up}
+        down, up = ({place: rate for place, rate in limit.items() if rate} for limit in server)
+        for node in nodes:
+            if node != SERVER:
+                down[node], up[node] = choice.down, choice.up
+        return AccessLinksModel(
+            down_bps=down, up_bps=up, latency_s=choice.latency, places=frozenset(nodes)
+        )
+    rates = {}
+    for node, group in nodes.items():
+        if node == SERVER:
+            continue
+        radio = devices[group].radio
+        rate = choice.rates.get(group) or choice.rate or (radio.value if radio else None)
+        if rate is None:
+            message = (
+                f"device '{devices[group].name}' has no radio rate of its own; give rate, or "
+                f"rates: {{{group}: ...}}"
+            )
+            raise scenario.located(("platform", "network"), message)
+        rates[node] = rate
+    return SharedMediumModel(rates_bps=rates, exchange_overhead_s=choice.exchange_overhead)
+
+
+def one_thread() -> None:
+    """Results do not depend on how many cores this machine has."""
+    torch.set_num_threads(_THREADS)
+
+
+def computed_by(parts: Parts) -> Key:
+    """Names everything that a result depends on but its arguments."""
+    return key_of(parts.algorithm.name, _learning_digest(), _backend(parts.problem.device))
+
+
+@lru_cache(maxsize=1)
+def _learning_digest() -> str:
+    """Of every source file that decides what is computed."""
+    root = Path(__file__).parent
+    files = [p for part in _LEARNING for p in (root / part).rglob("*.py")]
+    return digest_of_files([*files, root / "tensors.py", root / "keys.py"])
+
+
+def _backend(device: str) -> str:
+    """What decides the last bit of a result. The executor does not: all give the same bits."""
+    if device != "cpu":
+        return f"torch {torch.__version__} {torch.cuda.get_device_name(device)}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__} cpu {capability} threads {_THREADS}"
+
+
+def node_rows(parts: Parts) -> list[tuple[Any, ...]]:
+    """The rows of a trace's table ``nodes``."""
+    held = iter(parts.problem.participants)
+    rows: list[tuple[Any, ...]] = []
+    for node, group in parts.scenario.platform.nodes.items():
+        device = parts.devices[group].name
+        if node == SERVER:
+            rows.append((node, -1, "server", device, 0))
+        else:
+            participant = next(held)
+            role = "client" if parts.scenario.platform.has_server else "peer"
+            rows.append((node, participant.index, role, device, participant.samples))
+    return rows
+
+
+def attributes(parts: Parts) -> dict[str, Any]:
+    """What a trace says of itself, besides its tables."""
+    packages = ("simfl", "torch", "numpy", "simpy", "h5py")
+    return {
+        "scenario": yaml.safe_dump(parts.scenario.written(), sort_keys=False),
+        "seed": parts.scenario.seed,
+        "dataset": {
+            "asked": parts.located.asked,
+            "stands_in": parts.located.stands_in,
+            **parts.located.dataset.facts(),
+        },
+        "computed_by": computed_by(parts),
+        "devices": {g: d.model_dump(mode="json") for g, d in parts.devices.items()},
+        "versions": {name: version(name) for name in packages}
+        | {"python": host.python_version(), "backend": _backend(parts.problem.device)},
+    }

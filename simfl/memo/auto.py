@@ -1,0 +1,125 @@
+"""The executor that measures the others on the run's own computations, and keeps the fastest.
+
+It reads the host's clock, and may: all executors give the same bits, so what it decides changes
+nothing but how long the host takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any, Final
+
+from simfl.memo.executor import Args, Executor, Job, Verb
+
+log = logging.getLogger(__name__)
+
+# of the speed-up that so many processes could give: near enough to look no further
+_ENOUGH: Final = 0.75
+
+
+class Auto:
+    """Tries each executor on some computations that are outstanding together.
+
+    The first computation runs alone, for the rate of one; then each candidate gets two groups, the
+    first to warm up and the second to be measured.
+
+    Args:
+        candidates: what to choose among; the first is tried first, the last runs what is alone.
+        ideal: the speed-up over one at a time that would end the search.
+    """
+
+    name = "auto"
+
+    def __init__(self, candidates: Sequence[Executor], ideal: int) -> None:
+        self._candidates, self._ideal = list(candidates), ideal
+        self._chosen: Executor | None = candidates[0] if len(candidates) == 1 else None
+        self._outstanding: list[_Measured] = []
+        self._measured_s: dict[str, float] = {}
+        self._warm: set[str] = set()
+
+    @property
+    def says(self) -> str:
+        """What was measured and chosen; empty as long as nothing was."""
+        if self._chosen is None or not self._measured_s:
+            return ""
+        found = ", ".join(f"{name} {s * 1e3:.3g} ms" for name, s in self._measured_s.items())
+        return f"{self._chosen.name} (a turn took: {found})"
+
+    def start(self, verb: Verb, args: Args) -> Job:
+        """To the chosen one; before there is one, gather."""
+        if self._chosen is not None:
+            return self._chosen.start(verb, args)
+        job = _Measured(self, verb, args)
+        if verb.__name__ == "train":
+            self._outstanding.append(job)
+        return job
+
+    def run(self, wanted: _Measured) -> None:
+        """Run what is outstanding, the wanted one among it, and learn from it."""
+        group, self._outstanding = self._outstanding, []
+        if wanted not in group:
+            self._outstanding, group = group, [wanted]
+        if self._chosen is not None or len(group) < 2 or wanted.verb.__name__ != "train":
+            self._run(self._chosen or self._candidates[-1], group)
+            return
+        alone = self._candidates[-1]
+        if alone.name not in self._measured_s:
+            # whichever comes first also warms up libraries: the second is measured
+            self._run(alone, group[:1])
+            self._measure(alone, group[1:2])
+            self._run(self._next(), group[2:])
+            return
+        candidate = self._next()
+        if candidate.name in self._warm:
+            self._measure(candidate, group)
+            self._decide(candidate)
+        else:
+            self._run(candidate, group)
+
+    def close(self) -> None:
+        """Let go of all."""
+        for candidate in self._candidates:
+            candidate.close()
+
+    def _next(self) -> Executor:
+        return next(c for c in self._candidates if c.name not in self._measured_s)
+
+    def _measure(self, executor: Executor, group: list[_Measured]) -> None:
+        begun_s = perf_counter()
+        self._run(executor, group)
+        self._measured_s[executor.name] = (perf_counter() - begun_s) / len(group)
+
+    def _run(self, executor: Executor, group: list[_Measured]) -> None:
+        if group:
+            self._warm.add(executor.name)
+        jobs = [executor.start(job.verb, job.args) for job in group]
+        for job, under_way in zip(group, jobs, strict=True):
+            job.done = [under_way.result()]
+
+    def _decide(self, last: Executor) -> None:
+        alone_s = self._measured_s[self._candidates[-1].name]
+        near = alone_s / self._measured_s[last.name] >= _ENOUGH * self._ideal
+        if near or all(c.name in self._measured_s for c in self._candidates):
+            fastest = min(self._measured_s, key=self._measured_s.__getitem__)
+            self._chosen = next(c for c in self._candidates if c.name == fastest)
+            for candidate in self._candidates:
+                if candidate is not self._chosen:
+                    candidate.close()
+            log.info("executor: %s", self.says)
+
+
+class _Measured:
+    """A call that waits for its group."""
+
+    def __init__(self, executor: Auto, verb: Verb, args: Args) -> None:
+        self.verb, self.args = verb, args
+        self.done: list[Any] = []
+        self._executor = executor
+
+    def result(self) -> Any:
+        """Have it run, if that has not been done."""
+        if not self.done:
+            self._executor.run(self)
+        return self.done[0]

@@ -1,0 +1,177 @@
+"""What is recorded of a run, and what ends it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import simpy
+
+from simfl.cost.link import SERVER
+from simfl.events.node import Node
+from simfl.events.observer import Sent, Span
+from simfl.memo import Promise, Store
+from simfl.running import Parts
+from simfl.units import show_bytes, show_seconds
+from simfl.work import Manifest
+
+log = logging.getLogger(__name__)
+
+# states that wait for their evaluation, at least; of peers, a round of them
+_WAITING: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands after a round.
+
+    Attributes:
+        nbytes: sent so far, in all directions.
+        accuracy: of the last evaluation, of peers the mean; None before the first.
+    """
+
+    round: int
+    time_s: float
+    nbytes: int
+    accuracy: float | None
+
+
+class Tables(Protocol):
+    """Where rows go; `simfl.record.TraceWriter` is one."""
+
+    def append(self, table: str, row: tuple[Any, ...]) -> None:
+        """Add a row."""
+
+    def manifest(self, manifest: Manifest) -> int:
+        """The number of a manifest."""
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """An evaluation that was begun, with what its row says besides the score."""
+
+    time_s: float
+    round: int
+    node: str
+    score: Promise[Any]
+    nonzero: int
+    sent: tuple[int, int]
+
+
+class Recording:
+    """Writes what happens, evaluates the model when due, and ends the run by the stop rules.
+
+    Evaluations run beside the simulation, and are joined where a stop rule looks at them, at a
+    checkpoint, or at the end.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        parts: Parts,
+        tables: Tables,
+        promise: Callable[..., Promise[Any]],
+        store: Store,
+        on_round: Callable[[Progress], None] | None,
+    ) -> None:
+        self.ended = env.event()
+        self._env, self._tables, self._store = env, tables, store
+        self._algorithm, self._promise = parts.algorithm, promise
+        platform = parts.scenario.platform
+        self._holders = 1 if platform.has_server else platform.clients
+        self._ended: dict[int, int] = {}
+        self._evaluations: deque[_Evaluation] = deque()
+        self._accuracies: dict[int, list[float]] = {}
+        self._stop, self._record = parts.scenario.stop, parts.scenario.record
+        self._on_round = on_round
+        self._down_bytes = self._up_bytes = 0
+        self._accuracy: float | None = None
+        self._in_a_row = 0
+        if self._stop.time is not None:
+            limit = env.timeout(self._stop.time)
+            assert limit.callbacks is not None
+            limit.callbacks.append(
+                lambda _: self._end(f"{show_seconds(self._stop.time or 0)} passed")
+            )
+
+    def computed(self, span: Span) -> None:
+        """A row of ``activities``."""
+        log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
+        number = self._tables.manifest(span.manifest)
+        row = (span.start_s, span.end_s, span.node, span.verb, span.round, span.key, number)
+        self._tables.append("activities", row)
+
+    def sent(self, sent: Sent) -> None:
+        """A row of ``transfers``; the byte budget ends the run."""
+        log.debug("t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes)
+        if sent.source == SERVER:
+            self._down_bytes += sent.nbytes
+        else:
+            self._up_bytes += sent.nbytes
+        number = self._tables.manifest(sent.manifest)
+        where = (sent.start_s, sent.end_s, sent.source, sent.target, sent.round)
+        self._tables.append("transfers", (*where, sent.key, number, sent.nbytes))
+        budget = self._stop.bytes
+        if budget is not None and self._down_bytes + self._up_bytes >= budget:
+            self._end(f"{show_bytes(budget)} sent")
+
+    def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
+        """A state after a round: evaluate, keep; with the last of the round, report."""
+        if round % self._record.evaluate_every == 0:
+            self._evaluate(round, state, node.name if node else SERVER)
+        if round % self._record.checkpoint_every == 0:
+            self.join()
+            self._tables.flush()
+            self._store.save(state)
+        self._ended[round] = self._ended.get(round, 0) + 1
+        if self._ended[round] == self._holders:
+            del self._ended[round]
+            self._end_round(round)
+
+    def join(self, leave: int = 0) -> None:
+        """Wait for evaluations, all but the newest few, and write their rows."""
+        while len(self._evaluations) > leave:
+            done = self._evaluations.popleft()
+            metrics = done.score.manifest.metrics
+            accuracy, loss = metrics["accuracy"], metrics["loss"]
+            row = (done.time_s, done.round, done.node, done.score.key, accuracy, loss, done.nonzero)
+            self._tables.append("scores", (*row, *done.sent))
+            found = self._accuracies.setdefault(done.round, [])
+            found.append(accuracy)
+            if len(found) == self._holders:
+                del self._accuracies[done.round]
+                self._accuracy = sum(found) / len(found)
+                self._stop_if_accurate(self._accuracy)
+
+    def _end_round(self, round: int) -> None:
+        """The server, or the last of the peers, has ended it."""
+        log.info("t=%.3fs round %d ended", self._env.now, round)
+        self.join(leave=0 if self._stop.accuracy is not None else max(_WAITING, self._holders))
+        if self._on_round:
+            sent = self._down_bytes + self._up_bytes
+            now = Progress(round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy)
+            self._on_round(now)
+
+    def _evaluate(self, round: int, state: Promise[Any], node: str) -> None:
+        score = self._promise(self._algorithm.score, state)
+        self._store.start(score)
+        sent = self._down_bytes, self._up_bytes
+        found = _Evaluation(self._env.now, round, node, score, state.manifest.nonzero, sent)
+        self._evaluations.append(found)
+
+    def _stop_if_accurate(self, accuracy: float) -> None:
+        target, wanted = self._stop.accuracy, self._stop.consecutive
+        if target is not None:
+            self._in_a_row = self._in_a_row + 1 if accuracy >= target else 0
+            if self._in_a_row >= wanted:
+                self._end(f"accuracy {target:g} in {wanted} evaluations in a row")
+
+    def _end(self, why: str) -> None:
+        if not self.ended.triggered:
+            self.ended.succeed(why)
