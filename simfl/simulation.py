@@ -84,6 +84,13 @@ def build(scenario: Scenario, data_dir: Path | None = None) -> Parts:
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         seed=scenario.seed,
     )
+    shortest, least = problem.shortest_batch(), problem.architecture.least_batch
+    if shortest < least:
+        message = (
+            f"a batch of {shortest} is left of some client's samples, and the batch normalisation "
+            f"of {problem.architecture.name} needs {least}; give another size"
+        )
+        raise scenario.located(("learning", "local", "batch_size"), message)
     return Parts(
         scenario=scenario,
         located=located,
