@@ -88,6 +88,13 @@ def build(
         seed=scenario.seed,
         device=device,
     )
+    shortest, least = problem.shortest_batch(), problem.architecture.least_batch
+    if shortest < least:
+        message = (
+            f"a batch of {shortest} is left of some client's samples, and the batch normalisation "
+            f"of {problem.architecture.name} needs {least}; give another size"
+        )
+        raise scenario.located(("learning", "local", "batch_size"), message)
     return Parts(
         scenario=scenario,
         located=located,

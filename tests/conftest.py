@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from simfl.datasets.base import Dataset
 from simfl.learning.problem import LocalUpdate, Problem
-from simfl.registry import MODELS
+from simfl.registry import DATASETS, MODELS
 
 settings.register_profile("simfl", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("simfl")
@@ -39,6 +39,15 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with gzip.open(path) as source, (raw / path.stem).open("wb") as target:
             shutil.copyfileobj(source, target)
     return raw.parent.parent
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The folder that SIMFL_DATA names, if CIFAR-10 is in it."""
+    folder = Path(os.environ.get("SIMFL_DATA", "/nonexistent"))
+    if DATASETS.get("cifar10").build().missing_in(folder):
+        pytest.skip("CIFAR-10 is not at hand; set SIMFL_DATA")
+    return folder
 
 
 @pytest.fixture(autouse=True)

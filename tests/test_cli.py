@@ -119,6 +119,36 @@ def test_a_file_that_is_no_trace_is_never_written_over(call: Call, tmp_path: Pat
     assert path.read_text() == "precious"
 
 
+def test_a_batch_that_batch_normalisation_cannot_take(call: Call, tmp_path: Path) -> None:
+    # digits: 1,438 samples for 5 peers, 287 or 288 each; at 28 x 28 the last blocks see one pixel
+    changes = ["learning.model.name=resnet18", "learning.model.stem=torchvision"]
+    words = [*changes, "learning.local.batch_size=7", "--out", tmp_path / "run.h5"]
+    line = refused(call("run", "smoke/ring", *words))
+    assert "learning.local.batch_size: a batch of 1 is left of some client's samples" in line
+    assert not (tmp_path / "run.h5").exists()
+
+
+def test_a_run_among_peers_is_planned_and_told_without_a_server(call: Call, tmp_path: Path) -> None:
+    plan = call("run", "smoke/ring", "--dry-run").stdout
+    assert "1 x pi3, 4 x pi4; peers in a ring" in plan
+    assert "bytes per message, peer to peer" in plan
+    path = tmp_path / "run.h5"
+    told = call("run", "smoke/ring", "protocol.rounds=1", "--out", path).stdout
+    for words in (
+        "accuracy, last (best), mean of the peers",
+        "computing, the slowest peer",
+        "bytes peer to peer",
+        "the last message 177,704 B",
+    ):
+        assert words in told
+    for words in ("server", "client", "bytes down"):
+        assert words not in told
+    # one round: the plan and the run agree
+    trace = simfl.Trace(path)
+    first = trace.activities[trace.activities["round"] == 1]["end_s"].max()
+    assert f"one round {first:.3f} s" in " ".join(plan.split())
+
+
 def test_dry_run_trains_nothing_and_writes_nothing(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

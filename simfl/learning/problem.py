@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -118,6 +118,15 @@ class Problem(Cached):
     def data_of(self, client: int) -> ClientData:
         """A client's training samples."""
         return self._client_data[client]
+
+    def shortest_batch(self) -> int:
+        """The fewest samples that any client's step is given."""
+        # a sequential walk comes to the end of the data some day
+        walk = replace(self.local, steps=None, epochs=1)
+        local = walk if self.local.order == "sequential" else self.local
+        held = {participant.samples for participant in self.participants}
+        sizes: list[int] = [b.stop - b.start for n in held for b in local.batches(n, 1)]
+        return min(sizes)
 
     def samples(self, indices: Tensor) -> ClientData:
         """Training samples by index."""

@@ -53,6 +53,8 @@ class Architecture:
     Attributes:
         sample_shape: the shape of one input, (channels, height, width).
         options: the scenario's; with name, shape and classes they say which network it is.
+        least_batch: samples that a training step needs: 2 where batch normalisation is given one
+            value per sample and channel, and takes its variance.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Architecture:
     sample_shape: tuple[int, int, int]
     classes: int
     options: ModelOptions
+    least_batch: int = 1
 
     @property
     def init(self) -> Init:

@@ -27,7 +27,18 @@ def declare(
         sample_shape=sample_shape,
         classes=classes,
         options=options,
+        least_batch=_least_batch(build, sample_shape),
     )
+
+
+def _least_batch(build: Callable[[], nn.Module], sample_shape: tuple[int, int, int]) -> int:
+    """By trying: PyTorch refuses a batch without variance."""
+    with torch.device("meta"):
+        try:
+            build()(torch.empty((1, *sample_shape)))
+        except ValueError:
+            return 2
+    return 1
 
 
 def count_layers(

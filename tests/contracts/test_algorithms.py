@@ -434,6 +434,7 @@ def test_the_servers_samples(make_problem: MakeProblem, choice: str) -> None:
     assert torch.equal(again._server_samples(), indices)
 
 
+@pytest.mark.slow
 def test_prunefl_prunes_neither_biases_nor_batch_normalisation(make_problem: MakeProblem) -> None:
     resnet = MODELS.get("resnet18")
     colour = Dataset(

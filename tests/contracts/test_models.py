@@ -201,6 +201,28 @@ def test_batch_normalisation_starts_as_the_identity() -> None:
         assert (layer.running_var == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "least"),
+    [
+        ("lenet_300_100", {}, 1),
+        ("lenet5", {}, 1),
+        ("resnet18", {}, 1),
+        # its last blocks see 1 x 1 pixels
+        ("resnet18", {"stem": "torchvision"}, 2),
+    ],
+)
+def test_batch_normalisation_needs_more_than_one_value(
+    name: str, options: dict[str, Any], least: int
+) -> None:
+    model = architecture(name, **options)
+    assert model.least_batch == least
+    module = model.build()
+    assert module(torch.rand(least, *IMAGES[name])).shape == (least, CLASSES)
+    if least > 1:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            module(torch.rand(1, *IMAGES[name]))
+
+
 def _convolutions() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, stride=2),  # 8 x 8 positions

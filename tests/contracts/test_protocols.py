@@ -127,6 +127,7 @@ def test_peers_that_cannot_all_be_reached(parts_of: Callable[[str], Parts]) -> N
 
 
 RING = "smoke/ring"
+BRIEF = ("learning.local.epochs=null", "learning.local.steps=2")
 
 
 def test_peers_report_a_round_once_and_stop_on_their_mean(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_peers_report_a_round_once_and_stop_on_their_mean(tmp_path: Path) -> Non
 def test_peers_resume_from_their_own_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = ["protocol.rounds=9"]
+    changes = ["protocol.rounds=9", *BRIEF]
     whole = simfl.run(simfl.load(RING, changes), out=tmp_path / "whole.h5", store=False)
     path = tmp_path / "run.h5"
 

@@ -137,3 +137,16 @@ def test_arrays_that_are_something_else(
     np.savez(tmp_path / "cifar10.npz", **arrays(**change))
     with pytest.raises(DataError, match=message):
         spec().read(tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_real_thing(cifar10: Path) -> None:
+    found = spec().read(cifar10)
+    assert found.train_images.shape == (50_000, 3, 32, 32)
+    assert found.test_images.shape == (10_000, 3, 32, 32)
+    assert found.train_labels.bincount().tolist() == [5000] * 10
+    assert found.test_labels.bincount().tolist() == [1000] * 10
+    # the published means of the training set, red, green and blue
+    means = [float(found.train_images[:, i].float().mean()) / 255 for i in range(3)]
+    assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

@@ -70,6 +70,25 @@ def test_a_turn_is_steps_or_whole_passes() -> None:
     assert [epochs.steps_on(n) for n in (1, 4, 5)] == [3, 3, 6]
 
 
+@pytest.mark.parametrize(
+    ("changes", "shortest"),
+    [
+        # 15 samples a client, in batches of 4, 4, 4 and 3
+        ({"steps": 3}, 4),
+        ({"steps": 4}, 3),
+        ({"steps": 3, "order": "sequential"}, 3),
+        ({"steps": None, "epochs": 1}, 3),
+        ({"steps": 1, "batch_size": 14}, 14),
+        ({"steps": 2, "batch_size": 14}, 1),
+        ({"steps": 1, "batch_size": 20}, 15),
+    ],
+)
+def test_the_shortest_batch(
+    make_problem: MakeProblem, changes: dict[str, object], shortest: int
+) -> None:
+    assert make_problem(**changes).shortest_batch() == shortest
+
+
 def scores_of(problem: Problem, *rows: list[float]) -> ModelState:
     """A model whose outputs are the same for every image: the last layer's biases."""
     tensors = {name: torch.zeros(t.shape) for name, t in problem.initial_tensors().items()}

@@ -135,7 +135,9 @@ def test_a_recorded_manifest_needs_no_computing() -> None:
 def test_a_frozen_store_computes_nothing() -> None:
     store = Store(count, manifests_of(4), frozen=True)
     assert chain(store, 4).manifest.metrics == {"value": 4.0}
-    with pytest.raises(ReplayMiss, match=r"^grow \([0-9a-f]{32}\) is not recorded .* allow training"):
+    with pytest.raises(
+        ReplayMiss, match=r"^grow \([0-9a-f]{32}\) is not recorded .* allow training"
+    ):
         _ = chain(store, 5).manifest
     with pytest.raises(ReplayMiss, match=r"^(start|grow) "):
         _ = chain(store, 4).value
