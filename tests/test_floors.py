@@ -53,6 +53,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly hosting memo record recording running scenario",
         "filelock simpy",
     ),
+    "whatif": (
+        5,
+        "assembly cost datafolder datasets hosting memo record recording running scenario simulation",
+        "pandas simpy",
+    ),
     "terminal": (5, "cost record recording running simulation", "rich yaml"),
     "listing": (5, "devices", "rich"),
     "api": (5, "hosting record running scenario simulation", ""),

@@ -31,6 +31,8 @@ class Store:
         disk: keeps values and what was computed.
         executor: runs what is heavy; left out, in line.
         frozen: compute nothing: what is not recorded raises `ReplayMiss`.
+        unrecorded: told of each recipe whose counts are wanted and not recorded; may give counts to
+            take instead of computing it.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Store:
         executor: Executor | None = None,
         *,
         frozen: bool = False,
+        unrecorded: Callable[[Recipe[Any]], Manifest | None] | None = None,
     ) -> None:
         self.computed: dict[str, int] = {}
         """How many computations ran, by verb."""
@@ -50,7 +53,7 @@ class Store:
         self.count = count
         self._disk = disk
         self._executor: Executor = executor or Inline()
-        self._frozen = frozen
+        self._frozen, self._unrecorded = frozen, unrecorded
         self._promised: WeakValueDictionary[Key, Promise[Any]] = WeakValueDictionary()
         self._unsaved: dict[Key, Manifest] = {}
 
@@ -159,13 +162,18 @@ class Store:
     def manifest(self, promise: Promise[Any]) -> Manifest:
         """The recorded counts of a promise, else those of its value."""
         known = self.recorded.get(promise.key)
+        recipe = promise.recipe
+        if known is not None:
+            if recipe is not None:
+                verb = recipe.name.partition(" ")[0]
+                self.found[verb] = self.found.get(verb, 0) + 1
+            return known
+        if recipe is not None and self._unrecorded is not None:
+            known = self._unrecorded(recipe)
         if known is None:
             known = self.count(promise.value)
             if self._disk is not None:
                 self._unsaved[promise.key] = known
-        elif promise.recipe is not None:
-            verb = promise.recipe.name.partition(" ")[0]
-            self.found[verb] = self.found.get(verb, 0) + 1
         return known
 
 

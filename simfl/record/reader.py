@@ -13,6 +13,7 @@ import pandas as pd
 
 from simfl.errors import TraceError
 from simfl.keys import Key
+from simfl.record.curve import curve_of, row_reached
 from simfl.record.schema import COLUMNS, VERSION
 from simfl.work import Manifest, TensorInfo
 
@@ -69,11 +70,7 @@ class Trace:
 
         Columns as in ``scores``, without the node and the key.
         """
-        rounds = self.scores.drop(columns=["node", "key"]).groupby("round")
-        last = rounds[["time_s", "down_bytes", "up_bytes"]].max()
-        mean = rounds[["accuracy", "loss", "nonzero"]].mean()
-        whole = rounds.size() == max(1, len(self.peers))
-        return last.join(mean)[whole].reset_index()
+        return curve_of(self.scores, max(1, len(self.peers)))
 
     @property
     def peers(self) -> list[str]:
@@ -116,12 +113,12 @@ class Trace:
 
         PruneFL's rule is 95 % in ten consecutive evaluations. Of peers, the mean accuracy counts.
         """
-        row = self._reached(target, consecutive)
+        row = row_reached(self.curve, target, consecutive)
         return float("inf") if row is None else float(self.curve["time_s"].iloc[row])
 
     def rounds_to_accuracy(self, target: float, consecutive: int = 1) -> int | None:
         """The round at which `time_to_accuracy` falls; None if it never does."""
-        row = self._reached(target, consecutive)
+        row = row_reached(self.curve, target, consecutive)
         return None if row is None else int(self.curve["round"].iloc[row])
 
     def accuracy_at_bytes(self, budget: int) -> float:
@@ -156,14 +153,6 @@ class Trace:
             metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
             known[Key(row["key"].decode())] = Manifest(metrics=metrics)
         return known
-
-    def _reached(self, target: float, consecutive: int) -> int | None:
-        run = 0
-        for row, accuracy in enumerate(self.curve["accuracy"]):
-            run = run + 1 if accuracy >= target else 0
-            if run >= consecutive:
-                return row
-        return None
 
     def _frame(self, table: str) -> pd.DataFrame:
         records = self._tables[table]

@@ -36,7 +36,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Scenario:
     return loads(text, str(path), overrides)
 
 
-def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) -> Scenario:
+def loads(
+    text: str, source: str = "scenario", overrides: Iterable[str | Override] = ()
+) -> Scenario:
     """Read a scenario from text; ``source`` is what errors call it.
 
     Raises:
@@ -45,7 +47,7 @@ def loads(text: str, source: str = "scenario", overrides: Iterable[str] = ()) ->
     data, lines = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise ScenarioError(f"{source}:1: not a mapping; a scenario starts with 'name: ...'")
-    applied = [Override.parse(item) for item in overrides]
+    applied = [Override.parse(item) if isinstance(item, str) else item for item in overrides]
     data = _unshared(data)
     for override in applied:
         override.apply(data)

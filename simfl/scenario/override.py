@@ -37,6 +37,22 @@ class Override:
         except (yaml.YAMLError, ValueError) as error:
             raise ScenarioError(f"{text}: the value is not YAML; quote it") from error
 
+    @classmethod
+    def parse_several(cls, text: str) -> list[Override]:
+        """Read ``key.path=a,b,c``: one override for each value.
+
+        >>> [one.value for one in Override.parse_several("platform.network.rate=1 Mbit/s,5 Mbit/s")]
+        ['1 Mbit/s', '5 Mbit/s']
+
+        Raises:
+            ScenarioError: as `parse`, or no value.
+        """
+        key, sign, values = text.partition("=")
+        several = cls.parse(f"{key}{sign}[{values}]")
+        if not several.value:
+            raise ScenarioError(f"{text}: no value; write key.path=a,b,c")
+        return [cls(several.path, value, f"{key}={value}") for value in several.value]
+
     def apply(self, data: dict[str, Any]) -> None:
         """Set the value in ``data``, in place.
 

@@ -1,0 +1,243 @@
+"""What if: a recorded run under other bandwidths, devices, codecs, without learning anything anew.
+
+There is no second engine. The scenario runs again, with a store that holds what its trace recorded:
+protocol, network and costs are the same code as in a run. Where a change alters what is computed
+(another arrival order, another learning rate), its recipes are not found: these are counted, or,
+if that is allowed, trained.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import simpy
+
+from simfl.assembly import attributes, build, node_rows
+from simfl.cost.link import SERVER
+from simfl.datafolder import Located
+from simfl.datasets.base import RecordedDataset
+from simfl.errors import ScenarioError, TraceError
+from simfl.hosting import Host
+from simfl.memo import Recipe, Store
+from simfl.record import Trace, TraceWriter
+from simfl.record.curve import curve_of, row_reached
+from simfl.record.schema import COLUMNS
+from simfl.recording import Recording
+from simfl.running import Forecast, Parts, Simulation
+from simfl.scenario import loads
+from simfl.scenario.override import Override
+from simfl.simulation import promiser
+from simfl.work import Manifest
+
+Point = tuple[Override, ...]
+
+
+def points_of(changes: Iterable[str]) -> list[Point]:
+    """The grid of ``key.path=a,b,c`` texts: every combination, the last key fastest.
+
+    >>> [[one.value for one in point] for point in points_of(["seed=1,2", "stop.time=1 h"])]
+    [[1, '1 h'], [2, '1 h']]
+
+    Raises:
+        ScenarioError: not of that form, or a key is given twice.
+    """
+    several = [Override.parse_several(text) for text in changes]
+    paths = [overrides[0].path for overrides in several]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ScenarioError(
+                f"{'.'.join(path)}: given twice; write all its values as one, key=a,b,c"
+            )
+    return list(product(*several))
+
+
+def whatif(
+    trace: Trace,
+    points: Sequence[Point],
+    *,
+    train: bool = False,
+    data_dir: Path | None = None,
+    host: Host | None = None,
+    folder: Path | None = None,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Re-time a run at each point.
+
+    Args:
+        trace: a complete run.
+        points: changes to its scenario.
+        train: compute what is not recorded, and only that; opens the data set.
+        data_dir: where data sets lie, for training.
+        host: store and executor, for training.
+        folder: where to write a trace for each point; None for none.
+        on_point: called with each row.
+
+    Returns:
+        One row per point: the changed keys, then ``time_s``, ``target_s``, ``rounds``,
+        ``accuracy``, ``down_bytes``, ``up_bytes``, ``turns`` (local updates in all), ``anew``
+        (of them, not recorded: trained now, or else only counted, and then the accuracies behind
+        them are unknown), ``first_anew`` and ``status``.
+
+    Raises:
+        TraceError: the run is not complete.
+        SimflError: a point that cannot be.
+    """
+    if not trace.complete:
+        raise TraceError(
+            f"{trace.path}: an unfinished run ({trace.status}); simfl resume {trace.path} first"
+        )
+    recorded = trace.recorded()
+    rows = []
+    for number, point in enumerate(points):
+        scenario = loads(trace.scenario, str(trace.path), point)
+        located = None if train else _recorded_data(trace)
+        parts = build(scenario, data_dir, located=located)
+        out = None if folder is None else folder / f"{trace.path.stem}-{number:04d}.h5"
+        row = {".".join(one.path): one.value for one in point}
+        row |= (
+            _train(parts, recorded, host or Host(), out) if train else _time(parts, recorded, out)
+        )
+        rows.append(row)
+        on_point(row)
+    return pd.DataFrame(rows)
+
+
+def _recorded_data(trace: Trace) -> Located:
+    facts = trace.dataset
+    return Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
+
+
+def _time(parts: Parts, recorded: dict[Any, Manifest], out: Path | None) -> dict[str, Any]:
+    """One point by what is recorded alone."""
+    missing = _Missing(parts)
+    store = Store(
+        lambda value: value.manifest(), recorded, frozen=True, unrecorded=missing.forecast
+    )
+    row = _play(parts, store, out)
+    return row | {"anew": missing.turns, "first_anew": missing.first}
+
+
+def _train(
+    parts: Parts, recorded: dict[Any, Manifest], host: Host, out: Path | None
+) -> dict[str, Any]:
+    """One point, what is not recorded computed anew."""
+    disk, executor = host.open_store(parts), host.make_executor(parts)
+    known = recorded if disk is None else {**disk.manifests(), **recorded}
+    missing = _Missing(parts)
+    store = Store(lambda value: value.manifest(), known, disk, executor, unrecorded=missing.note)
+    try:
+        row = _play(parts, store, out)
+        store.flush()
+    finally:
+        executor.close()
+        if disk is not None:
+            disk.close()
+    return row | {"anew": missing.turns, "first_anew": missing.first}
+
+
+class _Missing:
+    """Notes what is not recorded."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.turns = 0
+        self.first = ""
+        self._first = parts.algorithm.forecast
+
+    def note(self, recipe: Recipe[Any]) -> None:
+        """One that is not recorded."""
+        if recipe.verb.__name__ == "train":
+            self.turns += 1
+        self.first = self.first or str(recipe)
+
+    def forecast(self, recipe: Recipe[Any]) -> Manifest:
+        """Its counts, from those of what it is made from."""
+        self.note(recipe)
+        if recipe.verb.__name__ == "score":
+            return Manifest(metrics={"accuracy": nan, "loss": nan})
+        return Forecast(recipe.verb, recipe.args, self._first).manifest
+
+
+class _Totals:
+    """The tables of a run as one row, and in a trace where there is one.
+
+    Args:
+        writer: the trace; None for none.
+    """
+
+    def __init__(self, writer: TraceWriter | None) -> None:
+        self._writer = writer
+        self._scores: list[tuple[Any, ...]] = []
+        self._end_s = 0.0
+        self._turns = self._down_bytes = self._up_bytes = 0
+        self._ended: Counter[int] = Counter()
+
+    def append(self, table: str, row: tuple[Any, ...]) -> None:
+        """Count a row in."""
+        if table == "activities":
+            self._end_s, verb = row[1], row[3]
+            if verb == "train":
+                self._turns += 1
+            elif verb in ("aggregate", "mix"):
+                self._ended[row[4]] += 1
+        elif table == "transfers":
+            self._end_s = row[1]
+            if row[2] == SERVER:
+                self._down_bytes += row[7]
+            else:
+                self._up_bytes += row[7]
+        elif table == "scores":
+            self._scores.append(row)
+        if self._writer is not None:
+            self._writer.append(table, row)
+
+    def manifest(self, manifest: Manifest) -> int:
+        """The number of a manifest, where there is a trace."""
+        return 0 if self._writer is None else self._writer.manifest(manifest)
+
+    def flush(self) -> None:
+        """Write what waits, where there is a trace."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def row(self, parts: Parts) -> dict[str, Any]:
+        """What the table of points says."""
+        platform, stop = parts.scenario.platform, parts.scenario.stop
+        holders = 1 if platform.has_server else platform.clients
+        scores = pd.DataFrame(self._scores, columns=[name for name, _ in COLUMNS["scores"]])
+        curve = curve_of(scores, holders)
+        at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
+        return {
+            "time_s": self._end_s,
+            "target_s": inf if at is None else float(curve["time_s"].iloc[at]),
+            "rounds": sum(count == holders for count in self._ended.values()),
+            "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
+            "down_bytes": self._down_bytes,
+            "up_bytes": self._up_bytes,
+            "turns": self._turns,
+        }
+
+
+def _play(parts: Parts, store: Store, out: Path | None) -> dict[str, Any]:
+    """Run to the end; the row, but for what was missing."""
+    env = simpy.Environment()
+    writer = None if out is None else TraceWriter(out, node_rows(parts), attributes(parts))
+    totals = _Totals(writer)
+    promise = promiser(parts, store)
+    recording = Recording(env, parts, totals, promise, store, None)
+    simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
+    try:
+        status = simulation.play(recording.ended)
+        recording.join()
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
+    if writer is not None:
+        writer.close(f"complete: {status}")
+    return totals.row(parts) | {"status": status}
