@@ -9,6 +9,9 @@ DataLoader. The task is generated with FLGo's IIDPartitioner, in a temporary fol
 picture of it, which takes many minutes. Options: no validation part (`train_holdout` 0), clients
 drawn uniformly, no evaluation (`eval_interval` -1), no progress bars.
 
+FLGo's client datasets are torch Subsets that override `__getitem__` alone, which torch 2.13 refuses
+to construct. They are given the `__getitems__` that they inherited from earlier torch.
+
 Timed: `runner.run()`, with FLGo's log lines on standard error and the record that it saves.
 Not timed: imports, generating benchmark and task, `flgo.init` (which reads them), and the
 evaluation.
@@ -29,6 +32,7 @@ sys.path.append(sys.path.pop(0))  # this file has its framework's name, and must
 
 import flgo
 from flgo.algorithm import fedavg
+from flgo.benchmark.toolkits.cv.classification import FromDatasetPipe
 from peer_workloads import WORKLOADS, StepCounter, accuracy, answer, arguments, quiet
 
 CONFIGURATION = """
@@ -48,11 +52,17 @@ def get_model(*args, **kwargs):
 """
 
 
+def fetch(dataset: FromDatasetPipe.TaskDataset, indices: list[int]) -> list[object]:
+    """What a client's dataset used to inherit from torch's Subset."""
+    return [dataset.dataset[dataset.indices[index]] for index in indices]
+
+
 def main() -> None:
     """Run one workload and print its line."""
     given = arguments(__doc__)
     workload = WORKLOADS[given.workload]
     del sys.argv[1:]  # flgo.init reads the command line too
+    FromDatasetPipe.TaskDataset.__getitems__ = fetch
     with tempfile.TemporaryDirectory() as folder, quiet():
         os.chdir(folder)
         sys.path.append(folder)
