@@ -1,6 +1,7 @@
 """FedAvg with FedLab: its standalone pipeline, server handler and serial trainer.
 
-    python fedlab.py --workload W1 --data-dir DATA [--rounds N] [--batches loader|slices]
+    python fedlab.py --workload W1 --data-dir DATA [--rounds N] [--threads N]
+        [--batches loader|slices]
 
 One process; torch keeps its default threads. The clients' data are a `FedDataset`, whose
 `get_dataloader` the trainer calls for each client that it trains. It gives torch's DataLoader, as

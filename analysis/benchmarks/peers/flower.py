@@ -44,7 +44,7 @@ def summed(replies: list[RecordDict], weighted_by: str) -> MetricRecord:
 
 def main() -> None:
     """Run one workload and print its line."""
-    given = arguments(__doc__, batches=True)
+    given = arguments(__doc__, batches=True, threads=False)
     workload = WORKLOADS[given.workload]
     model = build(workload)
     config = ConfigRecord(

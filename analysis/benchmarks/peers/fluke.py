@@ -1,6 +1,6 @@
 """FedAvg with fluke: its FedAVG class on its own DataSplitter.
 
-    python fluke.py --workload W1 --data-dir DATA [--rounds N]
+    python fluke.py --workload W1 --data-dir DATA [--rounds N] [--threads N]
 
 One process; torch keeps its default threads. Everything stays in memory (fluke's default), and all
 four of fluke's evaluations are switched off. Clients iterate over fluke's FastDataLoader, which

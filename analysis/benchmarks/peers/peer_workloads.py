@@ -214,12 +214,15 @@ def quiet() -> contextlib.AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def arguments(about: str | None, *, batches: bool = False) -> argparse.Namespace:
-    """The command line of every driver.
+def arguments(
+    about: str | None, *, batches: bool = False, threads: bool = True
+) -> argparse.Namespace:
+    """The command line of every driver; torch's threads are set as it says.
 
     Args:
         about: the driver's description.
         batches: whether it lets one choose how batches are made.
+        threads: whether it lets one choose how many threads torch has.
     """
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -234,7 +237,11 @@ def arguments(about: str | None, *, batches: bool = False) -> argparse.Namespace
             default="loader",
             help="torch's DataLoader (default), or one indexing per batch as in plain.py",
         )
+    if threads:
+        parser.add_argument("--threads", type=int, help="torch's, instead of the peer's default")
     given = parser.parse_args()
+    if threads and given.threads:
+        torch.set_num_threads(given.threads)
     given.data_dir = given.data_dir.resolve()
     if given.rounds is None:
         given.rounds = WORKLOADS[given.workload].rounds

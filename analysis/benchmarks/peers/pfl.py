@@ -1,6 +1,6 @@
 """FedAvg with pfl: SimulatedBackend, FederatedAveraging and PyTorchModel.
 
-    python pfl.py --workload W1 --data-dir DATA [--rounds N]
+    python pfl.py --workload W1 --data-dir DATA [--rounds N] [--threads N]
 
 One process, pfl's default; torch keeps its default threads. A user's dataset is a
 PyTorchTensorDataset made by `make_dataset_fn`, anew each time that the user is drawn, as pfl wants

@@ -1,6 +1,6 @@
 """FedAvg as one would write it by hand with torch, on one thread: what the peers are held against.
 
-    python plain.py --workload W1 --data-dir DATA [--rounds N]
+    python plain.py --workload W1 --data-dir DATA [--rounds N] [--threads N]
 
 One module and one optimiser serve all clients; a client loads the global state_dict, trains, and
 its state_dict is added to the sum. Timed: all of that, with drawing clients and batches.
@@ -21,7 +21,7 @@ def main() -> None:
     """Run one workload and print its line."""
     given = arguments(__doc__)
     workload = WORKLOADS[given.workload]
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads or 1)
     torch.manual_seed(0)
     data = split(workload, given.data_dir)
     model = build(workload)
