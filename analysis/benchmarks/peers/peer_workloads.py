@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -292,6 +293,8 @@ def answer(
         "torch_threads": threads or torch.get_num_threads(),
         "python": platform.python_version(),
     }
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        line["processes"] = int(os.environ["LOCAL_WORLD_SIZE"])
     if "batches" in given:
         line["batches"] = given.batches
     print(json.dumps(line), flush=True)

@@ -1,11 +1,13 @@
 """FedAvg with pfl: SimulatedBackend, FederatedAveraging and PyTorchModel.
 
     python pfl.py --workload W1 --data-dir DATA [--rounds N] [--threads N]
+    torchrun --nproc-per-node 2 pfl.py ...
 
-One process, pfl's default; torch keeps its default threads. A user's dataset is a
-PyTorchTensorDataset made by `make_dataset_fn`, anew each time that the user is drawn, as pfl wants
-it. pfl stops a pass when the data end and never shuffles, so where the workload counts steps the
-dataset is made of just those steps' samples, drawn at random. Users are drawn by pfl's
+One process, pfl's default, or, started by torchrun, as many as it starts, which share a round's
+users among them; torch keeps its default threads (torchrun sets one for each process). A user's
+dataset is a PyTorchTensorDataset made by `make_dataset_fn`, anew each time that the user is drawn,
+as pfl wants it. pfl stops a pass when the data end and never shuffles, so where the workload counts
+steps the dataset is made of just those steps' samples, drawn at random. Users are drawn by pfl's
 `minimize_reuse` sampler.
 
 Timed: `FederatedAveraging.run`. pfl calls the model's `metrics` on the first round's users before
@@ -23,7 +25,9 @@ sys.path.append(sys.path.pop(0))  # this file has its framework's name, and must
 
 import asyncio
 
+import numpy as np
 import torch
+import torch.distributed as dist
 from peer_workloads import (
     WORKLOADS,
     StepCounter,
@@ -73,6 +77,7 @@ def main() -> None:
     given = arguments(__doc__)
     workload = WORKLOADS[given.workload]
     torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002  pfl asks for the same global seed in each process
     data = split(workload, given.data_dir)
     asyncio.set_event_loop(asyncio.new_event_loop())
 
@@ -116,6 +121,12 @@ def main() -> None:
 
     # the server's own step of each round is an optimiser's too, and no SGD step of a client
     steps = counter.steps - given.rounds
+    if dist.is_initialized():
+        total = torch.tensor(steps)
+        dist.all_reduce(total)
+        steps = int(total)
+        if dist.get_rank() > 0:
+            return
     answer("pfl", "pfl", given, seconds, steps, accuracy(module, given.data_dir))
 
 
