@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simfl.api import load, plan, resume, run
+    from simfl.api import load, plan, resume, run, sweep, whatif
     from simfl.errors import SimflError
     from simfl.record import Trace
     from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, PROTOCOLS, TOPOLOGIES
@@ -34,6 +34,8 @@ __all__ = [
     "plan",
     "resume",
     "run",
+    "sweep",
+    "whatif",
 ]
 
 _HOMES = {
@@ -41,6 +43,8 @@ _HOMES = {
     "plan": "simfl.api",
     "resume": "simfl.api",
     "run": "simfl.api",
+    "sweep": "simfl.api",
+    "whatif": "simfl.api",
     "Trace": "simfl.record",
     "Scenario": "simfl.scenario",
     "SimflError": "simfl.errors",

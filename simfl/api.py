@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from simfl import resources, simulation
+import pandas as pd
+
+from simfl import grid, resources, retiming, simulation
 from simfl.errors import ScenarioError, did_you_mean
 from simfl.hosting import ExecutorName, Host, cores, store_beside
 from simfl.record import Trace
@@ -25,11 +28,7 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Scenario:
     Raises:
         ScenarioError: no such scenario, or a wrong one.
     """
-    path = resources.find("scenarios", str(name))
-    if path is None:
-        mend = did_you_mean(str(name), resources.names("scenarios"))
-        raise ScenarioError(f"{name}: no such scenario; {mend}")
-    return load_file(path, overrides)
+    return load_file(_found(name), overrides)
 
 
 def run(
@@ -89,6 +88,92 @@ def plan(scenario: Scenario, *, data_dir: str | Path | None = None) -> tuple[Par
     return simulation.plan(scenario, _path(data_dir))
 
 
+def whatif(
+    trace: str | Path | Trace,
+    *changes: str,
+    train: bool = False,
+    data_dir: str | Path | None = None,
+    store: str | Path | bool = True,
+    executor: str = "auto",
+    workers: int | None = None,
+    folder: str | Path | None = None,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Re-time a recorded run: ``whatif("run.h5", "platform.network.rate=1 Mbit/s,5 Mbit/s")``.
+
+    Args:
+        trace: a complete run.
+        changes: ``key.path=a,b,c`` texts; every combination is a point.
+        train: compute what is not recorded, and only that.
+        data_dir: as of `run`, like ``store``, ``executor`` and ``workers``; for training only.
+        store: as of `run`.
+        executor: as of `run`.
+        workers: as of `run`; without training, processes that share the points.
+        folder: where to write a trace for each point; None for none.
+        on_point: called with each row.
+
+    Returns:
+        One row per point; columns as of `simfl.retiming.whatif`.
+
+    Raises:
+        SimflError: see `simfl.retiming.whatif`.
+    """
+    base = trace if isinstance(trace, Trace) else Trace(trace)
+    return retiming.whatif(
+        base,
+        retiming.points_of(changes),
+        train=train,
+        data_dir=_path(data_dir),
+        host=make_host(base.path, store, executor, workers),
+        folder=_path(folder),
+        on_point=on_point,
+    )
+
+
+def sweep(
+    scenario: str | Path,
+    *changes: str,
+    folder: str | Path,
+    data_dir: str | Path | None = None,
+    store: str | Path | bool = True,
+    executor: str = "auto",
+    workers: int | None = None,
+    jobs: int = 1,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Run a scenario at every point of a grid; points that learn the same train once.
+
+    Args:
+        scenario: a path, or a name from ``simfl list scenarios``.
+        changes: ``key.path=a,b,c`` texts; every combination is a point.
+        folder: where the traces go.
+        data_dir: as of `run`, like ``executor`` and ``workers``.
+        store: as of `run`; True, ``.simfl`` in the folder.
+        executor: as of `run`.
+        workers: as of `run`.
+        jobs: groups of points that learn something else, side by side.
+        on_point: called with each row.
+
+    Returns:
+        One row per point; columns as of `simfl.grid.sweep`.
+
+    Raises:
+        SimflError: see `simfl.grid.sweep`.
+    """
+    if jobs < 1:
+        raise ScenarioError(f"--jobs {jobs}: give 1 or more")
+    where = Path(folder)
+    return grid.sweep(
+        _found(scenario),
+        retiming.points_of(changes),
+        where,
+        data_dir=_path(data_dir),
+        host=make_host(where / "sweep", store, executor, workers),
+        jobs=jobs,
+        on_point=on_point,
+    )
+
+
 def make_host(trace: Path, store: str | Path | bool, executor: str, workers: int | None) -> Host:
     """What of this machine a run may use; arguments as of `run`.
 
@@ -101,6 +186,14 @@ def make_host(trace: Path, store: str | Path | bool, executor: str, workers: int
         raise ScenarioError(f"--workers {workers}: give 1 or more")
     folder = store_beside(trace) if store is True else Path(store) if store else None
     return Host(store=folder, executor=ExecutorName(executor), workers=workers or cores())
+
+
+def _found(name: str | Path) -> Path:
+    path = resources.find("scenarios", str(name))
+    if path is None:
+        mend = did_you_mean(str(name), resources.names("scenarios"))
+        raise ScenarioError(f"{name}: no such scenario; {mend}")
+    return path
 
 
 def _path(value: str | Path | None) -> Path | None:

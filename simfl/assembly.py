@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import yaml
 
 from simfl.cost.device import StackDevice
 from simfl.cost.link import SERVER, AccessLinksModel, NetworkModel, SharedMediumModel
@@ -194,7 +193,7 @@ def attributes(parts: Parts) -> dict[str, Any]:
     """What a trace says of itself, besides its tables."""
     packages = ("simfl", "torch", "numpy", "simpy", "h5py")
     return {
-        "scenario": yaml.safe_dump(parts.scenario.written(), sort_keys=False),
+        "scenario": parts.scenario.as_yaml(),
         "seed": parts.scenario.seed,
         "dataset": {
             "asked": parts.located.asked,

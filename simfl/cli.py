@@ -17,6 +17,9 @@ from rich.console import Console
 from simfl.errors import ScenarioError, SimflError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from simfl.memo import Disk
     from simfl.record import Trace
     from simfl.scenario import Scenario
 
@@ -66,6 +69,7 @@ Workers = Annotated[
     int | None,
     typer.Option(show_default=False, help="Processes of a pool; else one for each core."),
 ]
+Table = Annotated[Path | None, typer.Option(help="Write the points to this .csv or .parquet file.")]
 TracePath = Annotated[Path, typer.Argument(metavar="RUN.h5", help="The trace of a run.")]
 
 
@@ -169,6 +173,131 @@ def resume(
 
 
 @app.command()
+def whatif(
+    trace: TracePath,
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY.PATH=A,B,C...",
+            help="Values to try, e.g. 'platform.network.rate=1 Mbit/s,5 Mbit/s'; "
+            "several keys make a grid.",
+        ),
+    ],
+    train: Annotated[
+        bool, typer.Option("--train", help="Train what is not recorded, and only that.")
+    ] = False,
+    table: Table = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder for a trace of each point; else none is written.")
+    ] = None,
+    data_dir: DataDir = None,
+    store: StoreDir = None,
+    executor: Executor = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Re-time a recorded run under other links, devices, codecs...; nothing is trained."""
+    from simfl import api, terminal
+
+    _refuse_table(table)
+    found = api.whatif(
+        trace,
+        *changes,
+        train=train,
+        data_dir=data_dir,
+        store=store or True,
+        executor=executor,
+        workers=workers,
+        folder=traces,
+        on_point=terminal.Points(err, quiet=quiet).show,
+    )
+    _write_table(found, table)
+    if not quiet:
+        terminal.show_points(out, found, trained=train)
+
+
+@app.command()
+def sweep(
+    scenario: ScenarioName,
+    changes: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY.PATH=A,B,C...", help="Values to run; several make a grid."),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the traces and their common store.")
+    ] = Path("runs/sweep"),
+    table: Table = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", help="Points that learn something else, side by side."),
+    ] = 1,
+    data_dir: DataDir = None,
+    store: StoreDir = None,
+    executor: Executor = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario at every point of a grid; what learns the same trains once. Resumable."""
+    from simfl import api, terminal
+
+    _refuse_table(table)
+    found = api.sweep(
+        scenario,
+        *changes,
+        folder=folder,
+        data_dir=data_dir,
+        store=store or True,
+        executor=executor,
+        workers=workers,
+        jobs=jobs,
+        on_point=terminal.Points(err, quiet=quiet).show,
+    )
+    _write_table(found, table or folder / "sweep.csv")
+    if not quiet:
+        terminal.show_points(out, found.drop(columns="trace"), trained=False)
+    failed = found["status"].str.startswith("failed")
+    if failed.any():
+        _fail(f"{int(failed.sum())} of {len(found)} points failed; the others stand in {folder}")
+
+
+store_app = typer.Typer(
+    name="store", help="What was computed before: look, and make room.", no_args_is_help=True
+)
+app.add_typer(store_app)
+StoreFolder = Annotated[
+    Path,
+    typer.Argument(metavar="[FOLDER]", envvar="SIMFL_STORE", help="The store.", show_default=True),
+]
+
+
+@store_app.command()
+def info(folder: StoreFolder = Path("runs/.simfl")) -> None:
+    """Say what a store holds."""
+    from simfl import terminal
+
+    terminal.show_store(out, folder, _open_store(folder).info())
+
+
+@store_app.command()
+def gc(
+    folder: StoreFolder = Path("runs/.simfl"),
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False, help="What values may take from now on, e.g. '500 MB' or 0 B."
+        ),
+    ] = None,
+) -> None:
+    """Make room: let the least recently used values go, remove what killed runs left."""
+    from simfl.units import show_bytes
+
+    limit_bytes = None if limit is None else _size(limit)
+    disk = _open_store(folder)
+    freed = disk.evict(limit_bytes) + disk.tidy()
+    out.print(f"{folder}: {show_bytes(freed)} freed; counts and scores are kept", markup=False)
+
+
+@app.command()
 def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     """Check a scenario, its devices and its network; open no data."""
     loaded = _load(scenario, overrides, None)
@@ -216,6 +345,48 @@ def schema() -> None:
     from simfl.scenario import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+def _open_store(folder: Path) -> Disk:
+    from simfl.errors import StoreError
+    from simfl.memo import Disk
+
+    if not (folder / "index.sqlite").is_file():
+        raise StoreError(f"{folder}: no store; give its folder, .simfl beside the traces")
+    return Disk(folder)
+
+
+def _size(text: str) -> int:
+    from simfl.units import parse
+
+    try:
+        nbytes = int(parse(text, "size"))
+    except ValueError as error:
+        raise ScenarioError(f"--limit {text}: {error}") from error
+    if nbytes < 0:
+        raise ScenarioError(f"--limit {text}: give 0 B or more")
+    return nbytes
+
+
+def _refuse_table(path: Path | None) -> None:
+    if path is not None and path.suffix not in (".csv", ".parquet"):
+        raise ScenarioError(f"--table {path}: give a name that ends in .csv or .parquet")
+
+
+def _write_table(found: DataFrame, path: Path | None) -> None:
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        found.to_csv(path, index=False)
+        return
+    try:
+        found.to_parquet(path, index=False)
+    except ImportError as error:
+        raise ScenarioError(
+            f"--table {path}: pandas needs pyarrow for Parquet; pip install 'simfl[parquet]', or "
+            "give a .csv"
+        ) from error
 
 
 def _load(scenario: str, overrides: list[str] | None, seed: int | None) -> Scenario:

@@ -123,7 +123,8 @@ class Recording:
 
     def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
         """A state after a round: evaluate, keep; with the last of the round, report."""
-        if round % self._record.evaluate_every == 0:
+        every = self._record.evaluate_every
+        if every is not None and round % every == 0:
             self._evaluate(round, state, node.name if node else SERVER)
         if round % self._record.checkpoint_every == 0:
             self.join()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isnan
+from math import isinf, isnan
+from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+import pandas as pd
 import yaml
 from rich.console import Console
 from rich.live import Live as RichLive
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simfl.cost.link import SERVER
+from simfl.memo.disk import Info
 from simfl.record import Trace
 from simfl.record.summary import by_device, summarise
 from simfl.recording import Progress
@@ -22,6 +25,7 @@ from simfl.simulation import Listeners, Outcome
 from simfl.units import show_bytes, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
+_WIDE: Final = 160
 
 
 class Live:
@@ -229,3 +233,82 @@ def _seconds(seconds: float) -> str:
     """Seconds, and from ten minutes on what that is in hours and minutes."""
     plain = f"{seconds:,.1f} s"
     return plain if seconds < 600 else f"{plain} ({show_seconds(seconds)})"
+
+
+class Points:
+    """The progress of a study: a line for each point, as it ends.
+
+    Args:
+        console: where it goes.
+        quiet: say nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console, self._quiet, self._ended = console, quiet, 0
+
+    def show(self, row: dict[str, Any]) -> None:
+        """A point has ended."""
+        self._ended += 1
+        if self._quiet:
+            return
+        changed = ", ".join(f"{key}={value}" for key, value in row.items() if "." in key)
+        took = f"{show_seconds(row['time_s'])} simulated" if "time_s" in row else row["status"]
+        self._console.print(f"{self._ended}. {changed}: {took}", markup=False)
+
+
+def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> None:
+    """The table of a study; what would have to be trained is said below it."""
+    table = Table(box=None)
+    for column in points.columns:
+        if column not in ("first_anew", "status"):
+            table.add_column(_HEADS.get(column, column), justify="right", no_wrap=True)
+    table.add_column("ended by", no_wrap=True)
+    for _, row in points.iterrows():
+        cells = [_cell(n, row[n]) for n in points.columns if n not in ("first_anew", "status")]
+        table.add_row(*map(Text, cells), Text(str(row["status"]).removeprefix("complete: ")))
+    # whole, also where the terminal is narrow: figures that are cut are none
+    console.print(table, width=max(console.width, _WIDE), crop=False)
+    anew = points[points["anew"] > 0] if "anew" in points else points.iloc[:0]
+    if len(anew) and trained:
+        console.print(f"  {int(anew['anew'].sum()):,} turns were not recorded, and were trained")
+    elif len(anew):
+        first = anew.iloc[0]
+        console.print(
+            f"  [yellow]{len(anew)} of {len(points)} points compute something else[/yellow]: "
+            f"{int(anew['anew'].sum()):,} turns are not recorded, first {first['first_anew']}; "
+            "their accuracies are unknown; train them with --train"
+        )
+
+
+def show_store(console: Console, folder: Path, info: Info) -> None:
+    """What a store holds."""
+    table = Table(title=str(folder), title_justify="left", box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, results in info.families:
+        table.add_row(Text(label), f"{results:,} results")
+    room = f"{show_bytes(info.value_bytes)} of {show_bytes(info.limit_bytes)}"
+    table.add_row("values kept", f"{info.values:,}, {room}")
+    table.add_row("index", show_bytes(info.index_bytes))
+    console.print(table)
+
+
+_HEADS: Final = {
+    "time_s": "simulated",
+    "target_s": "to target",
+    "down_bytes": "down",
+    "up_bytes": "up",
+    "anew": "not recorded",
+}
+
+
+def _cell(column: str, value: Any) -> str:
+    if isinstance(value, float) and isnan(value):
+        return "-"
+    if column in ("time_s", "target_s"):
+        return "never" if isinf(value) else f"{value:,.1f} s"
+    if column.endswith("_bytes"):
+        return show_bytes(value)
+    if column == "accuracy":
+        return f"{value:.4f}"
+    return f"{value:,.0f}" if column in ("rounds", "turns", "anew") else str(value)

@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "assembly": (
         5,
         "cost datafolder devices learning running scenario",
-        "torch yaml",
+        "torch",
     ),
     "running": (
         5,
@@ -53,15 +53,20 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly hosting memo record recording running scenario",
         "filelock simpy",
     ),
-    "whatif": (
+    "retiming": (
         5,
         "assembly cost datafolder datasets hosting memo record recording running scenario simulation",
         "pandas simpy",
     ),
-    "terminal": (5, "cost record recording running simulation", "rich yaml"),
+    "grid": (5, "hosting record retiming scenario simulation", "pandas"),
+    "terminal": (5, "cost memo record recording running simulation", "pandas rich yaml"),
     "listing": (5, "devices", "rich"),
-    "api": (5, "hosting record running scenario simulation", ""),
-    "cli": (6, "api assembly listing record scenario simulation terminal", "rich typer"),
+    "api": (5, "grid hosting record retiming running scenario simulation", "pandas"),
+    "cli": (
+        6,
+        "api assembly listing memo record scenario simulation terminal",
+        "pandas rich typer",
+    ),
     "__init__": (6, "api record scenario", ""),
     "__main__": (6, "cli", ""),
 }

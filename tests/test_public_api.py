@@ -8,7 +8,7 @@ import simfl
 PUBLIC = [
     *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
-    *("load", "plan", "resume", "run"),
+    *("load", "plan", "resume", "run", "sweep", "whatif"),
 ]
 
 

@@ -64,8 +64,9 @@ class Pool:
         self.workers = workers
         self._target, self._shared_bytes = target, shared_bytes
         self._ready, self._prepare = ready, prepare
-        self._method = method or ("fork" if sys.platform == "linux" else "spawn")
-        self._context: Any = multiprocessing.get_context(self._method)
+        method = method or ("fork" if sys.platform == "linux" else "spawn")
+        self._forks = method == "fork"
+        self._context: Any = multiprocessing.get_context(method)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._numbers = _Numbers()
         self._feeders: list[Thread] = []
@@ -80,7 +81,12 @@ class Pool:
         return job
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers; what was not joined until now is wanted by nobody."""
+        with suppress(Empty):
+            while True:
+                self._tasks.get_nowait()
+        for process in self._processes:
+            process.kill()
         for _ in self._feeders:
             self._tasks.put(None)
         for feeder in self._feeders:
@@ -89,18 +95,23 @@ class Pool:
             process.join()
         self._feeders, self._processes = [], []
 
+    def _memory(self) -> Any:
+        """Forked workers inherit it; a mapping without a name is no file that /dev/shm limits."""
+        size = _AHEAD * self._shared_bytes
+        return mmap(-1, size) if self._forks else self._context.RawArray("B", size)
+
     def _launch(self) -> None:
         self._ready()
         lines = []
         for _ in range(self.workers):
             ours, theirs = self._context.Pipe()
-            shared = self._context.RawArray("B", _AHEAD * self._shared_bytes)
+            shared = self._memory()
             process = self._context.Process(
                 target=_serve,
-                args=(self._target, theirs, shared, self._prepare, self._method == "fork"),
+                args=(self._target, theirs, shared, self._prepare, self._forks),
                 daemon=True,
             )
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _deaf():
                 # newer Pythons warn of forking beside threads: the progress line's, which holds no
                 # lock that a worker takes
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -160,14 +171,19 @@ class _Line:
         Raises:
             ExecutorError: the worker is gone.
         """
+        memory = _Memory(_part(self._shared, self._sent + 1))
+        new: list[tuple[int, _Body]] = []
+        try:
+            call = self._pickle((name, args), memory, new, top=None)
+        except BaseException:
+            # as if it had not been tried: what was numbered did not get there
+            self._held.difference_update(number for number, _ in new)
+            raise
         drop = []
         while self._dropped:
             drop.append(self._dropped.popleft())
         self._held.difference_update(drop)
         self._sent += 1
-        memory = _Memory(_part(self._shared, self._sent))
-        new: list[tuple[int, _Body]] = []
-        call = self._pickle((name, args), memory, new, top=None)
         with _killed():
             self.pipe.send_bytes(pickle.dumps((drop, new, call)))
 
@@ -192,8 +208,9 @@ class _Line:
                 return None
             number = self._numbers.of(part)
             if number not in self._held:
+                body = self._pickle(part, memory, new, top=part)
                 self._held.add(number)
-                new.append((number, self._pickle(part, memory, new, top=part)))
+                new.append((number, body))
             return number
 
         return memory.pickled(value, number_of)

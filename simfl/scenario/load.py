@@ -12,7 +12,7 @@ from simfl.scenario.schema import Scenario
 from simfl.strict import Where, line_of, parse_yaml, validate
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Scenario:
+def load(path: Path, overrides: Iterable[str | Override] = ()) -> Scenario:
     """Read a scenario file.
 
     Args:

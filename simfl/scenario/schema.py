@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -269,13 +270,13 @@ class Record(Options):
 
     Attributes:
         path: the trace; relative to the folder where simfl runs.
-        evaluate_every: rounds between evaluations on the test set.
+        evaluate_every: rounds between evaluations on the test set; null for none.
         checkpoint_every: rounds between saved states of the server or of the peers, from which a
             killed run resumes.
     """
 
     path: str
-    evaluate_every: Positive = 1
+    evaluate_every: Positive | None = 1
     checkpoint_every: Positive = 50
 
 
@@ -340,6 +341,10 @@ class Scenario(Options):
         for part in ("topology", "protocol", "codec"):
             data[part] = getattr(self, part).written()
         return data
+
+    def as_yaml(self) -> str:
+        """The resolved scenario as text: what a trace carries."""
+        return yaml.safe_dump(self.written(), sort_keys=False)
 
 
 def json_schema() -> dict[str, Any]:

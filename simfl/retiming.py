@@ -8,22 +8,27 @@ if that is allowed, trained.
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
 from itertools import product
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import simpy
 
-from simfl.assembly import attributes, build, node_rows
+from simfl.assembly import attributes, build, check, node_rows
 from simfl.cost.link import SERVER
 from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
 from simfl.errors import ScenarioError, TraceError
 from simfl.hosting import Host
+from simfl.keys import Key
 from simfl.memo import Recipe, Store
 from simfl.record import Trace, TraceWriter
 from simfl.record.curve import curve_of, row_reached
@@ -36,6 +41,8 @@ from simfl.simulation import promiser
 from simfl.work import Manifest
 
 Point = tuple[Override, ...]
+# points that a process takes at a time
+_CHUNK: Final = 4
 
 
 def points_of(changes: Iterable[str]) -> list[Point]:
@@ -92,20 +99,56 @@ def whatif(
         raise TraceError(
             f"{trace.path}: an unfinished run ({trace.status}); simfl resume {trace.path} first"
         )
-    recorded = trace.recorded()
-    rows = []
-    for number, point in enumerate(points):
-        scenario = loads(trace.scenario, str(trace.path), point)
-        located = None if train else _recorded_data(trace)
-        parts = build(scenario, data_dir, located=located)
-        out = None if folder is None else folder / f"{trace.path.stem}-{number:04d}.h5"
-        row = {".".join(one.path): one.value for one in point}
-        row |= (
-            _train(parts, recorded, host or Host(), out) if train else _time(parts, recorded, out)
-        )
-        rows.append(row)
+    host = host or Host()
+    _valid(trace, points)
+    rows: dict[int, dict[str, Any]] = {}
+    played: Iterator[tuple[int, dict[str, Any]]]
+    if train:
+        played = (_train(trace, n, point, data_dir, host, folder) for n, point in enumerate(points))
+    else:
+        played = _timed(trace, points, folder, host.workers)
+    for number, row in played:
+        rows[number] = row
         on_point(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([rows[number] for number in range(len(points))])
+
+
+def _valid(trace: Trace, points: Sequence[Point]) -> None:
+    """Mistakes are told before the first point is played."""
+    for point in points:
+        check(loads(trace.scenario, str(trace.path), point))
+
+
+def _timed(
+    trace: Trace, points: Sequence[Point], folder: Path | None, workers: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Points by what is recorded alone, shared among processes."""
+    numbered = list(enumerate(points))
+    if min(workers, len(points)) < 2:
+        recorded = trace.recorded()
+        for number, point in numbered:
+            yield number, _time(trace, recorded, number, point, folder)
+        return
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    size = max(1, min(_CHUNK, len(points) // workers))
+    chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        done = [pool.submit(_time_several, trace.path, chunk, folder) for chunk in chunks]
+        for chunk in as_completed(done):
+            yield from chunk.result()
+
+
+def _time_several(
+    path: Path, points: list[tuple[int, Point]], folder: Path | None
+) -> list[tuple[int, dict[str, Any]]]:
+    trace, recorded = _read(path)
+    return [(number, _time(trace, recorded, number, point, folder)) for number, point in points]
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path) -> tuple[Trace, dict[Key, Manifest]]:
+    trace = Trace(path)
+    return trace, trace.recorded()
 
 
 def _recorded_data(trace: Trace) -> Located:
@@ -113,32 +156,48 @@ def _recorded_data(trace: Trace) -> Located:
     return Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
 
 
-def _time(parts: Parts, recorded: dict[Any, Manifest], out: Path | None) -> dict[str, Any]:
+def _time(
+    trace: Trace, recorded: dict[Key, Manifest], number: int, point: Point, folder: Path | None
+) -> dict[str, Any]:
     """One point by what is recorded alone."""
+    scenario = loads(trace.scenario, str(trace.path), point)
+    parts = build(scenario, located=_recorded_data(trace))
     missing = _Missing(parts)
     store = Store(
         lambda value: value.manifest(), recorded, frozen=True, unrecorded=missing.forecast
     )
-    row = _play(parts, store, out)
-    return row | {"anew": missing.turns, "first_anew": missing.first}
+    row = _play(parts, store, _out(trace, number, folder))
+    return _changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
 
 def _train(
-    parts: Parts, recorded: dict[Any, Manifest], host: Host, out: Path | None
-) -> dict[str, Any]:
+    trace: Trace, number: int, point: Point, data_dir: Path | None, host: Host, folder: Path | None
+) -> tuple[int, dict[str, Any]]:
     """One point, what is not recorded computed anew."""
+    scenario = loads(trace.scenario, str(trace.path), point)
+    parts = build(scenario, data_dir, device=host.device)
+    recorded = trace.recorded()
     disk, executor = host.open_store(parts), host.make_executor(parts)
     known = recorded if disk is None else {**disk.manifests(), **recorded}
     missing = _Missing(parts)
     store = Store(lambda value: value.manifest(), known, disk, executor, unrecorded=missing.note)
     try:
-        row = _play(parts, store, out)
+        row = _play(parts, store, _out(trace, number, folder))
         store.flush()
     finally:
         executor.close()
         if disk is not None:
             disk.close()
-    return row | {"anew": missing.turns, "first_anew": missing.first}
+    row = _changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
+    return number, row
+
+
+def _changed(point: Point) -> dict[str, Any]:
+    return {".".join(one.path): one.value for one in point}
+
+
+def _out(trace: Trace, number: int, folder: Path | None) -> Path | None:
+    return None if folder is None else folder / f"{trace.path.stem}-{number:04d}.h5"
 
 
 class _Missing:

@@ -1,0 +1,162 @@
+"""A sweep: one scenario at every point of a grid, over one store.
+
+What differs in time only trains once: points that learn the same run one after the other, and the
+later ones find the earlier one's training. Points that learn something else may run side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from simfl.errors import SimflError
+from simfl.hosting import Host
+from simfl.keys import Key, key_of
+from simfl.record import Trace
+from simfl.record.summary import summarise
+from simfl.retiming import Point
+from simfl.scenario import Scenario, load
+from simfl.scenario.override import Override
+from simfl.simulation import resume, run
+
+log = logging.getLogger(__name__)
+
+_LONGEST: Final = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One point of a sweep."""
+
+    number: int
+    source: Path
+    point: Point
+    out: Path
+
+
+def sweep(
+    source: Path,
+    points: Sequence[Point],
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    host: Host,
+    jobs: int = 1,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Run a scenario at each point; what is complete already is not run again.
+
+    Args:
+        source: the scenario's file.
+        points: changes to it.
+        folder: where the traces go, one for each point.
+        data_dir: where data sets lie.
+        host: store and executor.
+        jobs: groups of points that run side by side, each in a process of its own.
+        on_point: called with each row, in the order in which they end.
+
+    Returns:
+        One row per point, in their order: the changed keys, then ``time_s``, ``target_s``,
+        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``status`` and ``trace``. Of a point
+        that failed, ``status`` says why.
+
+    Raises:
+        SimflError: a point that is no valid scenario; nothing was run then.
+    """
+    groups: dict[Key, list[_Job]] = {}
+    for number, point in enumerate(points):
+        scenario = load(source, point)
+        out = folder / f"{_name(scenario, point)}.h5"
+        job = _Job(number=number, source=source, point=point, out=out)
+        groups.setdefault(_learns(scenario), []).append(job)
+    rows: dict[int, dict[str, Any]] = {}
+    for number, row in _played(list(groups.values()), data_dir, host, jobs):
+        rows[number] = row
+        on_point(row)
+    return pd.DataFrame([rows[number] for number in range(len(points))])
+
+
+def _played(
+    groups: list[list[_Job]], data_dir: Path | None, host: Host, jobs: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    if jobs == 1 or len(groups) == 1:
+        for group in groups:
+            for job in group:
+                yield _run(job, data_dir, host)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for done in as_completed(
+            [pool.submit(_run_group, group, data_dir, host) for group in groups]
+        ):
+            yield from done.result()
+
+
+def _run_group(
+    group: list[_Job], data_dir: Path | None, host: Host
+) -> list[tuple[int, dict[str, Any]]]:
+    return [_run(job, data_dir, host) for job in group]
+
+
+def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, Any]]:
+    """One point, whatever becomes of it."""
+    row: dict[str, Any] = {".".join(one.path): one.value for one in job.point}
+    try:
+        trace = _trace_of(job, data_dir, host)
+    except SimflError as error:
+        return job.number, row | {"status": f"failed: {error}", "trace": str(job.out)}
+    found = summarise(trace)
+    row |= {
+        "time_s": found.time_s,
+        "target_s": found.target_s,
+        "rounds": found.rounds,
+        "accuracy": found.accuracy,
+        "down_bytes": found.down_bytes,
+        "up_bytes": found.up_bytes,
+    }
+    return job.number, row | {"status": trace.status, "trace": str(job.out)}
+
+
+def _trace_of(job: _Job, data_dir: Path | None, host: Host) -> Trace:
+    """The point's trace: as it stands, resumed, or run now."""
+    scenario = load(job.source, job.point)
+    if job.out.exists():
+        try:
+            old = Trace(job.out)
+        except SimflError:
+            log.warning("%s: not a whole trace; run anew", job.out)
+        else:
+            if _same(old, scenario) and not old.status.startswith("failed"):
+                return resume(job.out, data_dir=data_dir, host=host)
+    return run(scenario, data_dir=data_dir, out=job.out, host=host)
+
+
+def _same(trace: Trace, scenario: Scenario) -> bool:
+    return trace.scenario == scenario.as_yaml()
+
+
+def _learns(scenario: Scenario) -> Key:
+    """Alike for points that may find each other's training."""
+    learning = scenario.written()["learning"]
+    return key_of(repr(learning), str(scenario.seed), str(scenario.platform.clients))
+
+
+def _name(scenario: Scenario, point: Point) -> str:
+    """A file name that says what differs, the same whatever else the grid holds."""
+    texts = [f"{_short(one, point)}={one.value}" for one in point]
+    name = re.sub(r"[^A-Za-z0-9.=,+-]+", "_", ",".join([scenario.name, *texts]))
+    return name if len(name) <= _LONGEST else f"{scenario.name},{key_of(*texts)}"
+
+
+def _short(override: Override, point: Point) -> str:
+    last = override.path[-1]
+    alone = sum(other.path[-1] == last for other in point) == 1
+    return last if alone else ".".join(override.path)
