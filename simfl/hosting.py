@@ -97,6 +97,8 @@ class Host:
             shared_bytes=2**20 + _MODELS_SHARED * 4 * parts.problem.layout.size,
             ready=parts.problem.prepare,
             prepare=one_thread,
+            # a process that computed gradients by autograd beside a GPU cannot be forked
+            method=None if stackable or not torch.cuda.is_available() else "spawn",
         )
         if name is ExecutorName.pool:
             return pool

@@ -19,21 +19,24 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock
+
 from simfl.errors import StoreError
 from simfl.keys import Key
 from simfl.work import Manifest, TensorInfo
 
 LIMIT_BYTES: Final = 2 * 2**30
 _DIGEST: Final = 16
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS families (id INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, label TEXT);
-CREATE TABLE IF NOT EXISTS manifests
-    (id INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS results
-    (family INTEGER NOT NULL, key BLOB NOT NULL, manifest INTEGER NOT NULL,
-     PRIMARY KEY (family, key)) WITHOUT ROWID;
-"""
+_VERSION: Final = 1
+# a manifest is numbered by its own digest: whatever is damaged, no result is given another's
+_SCHEMA: Final = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE families (id INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, label TEXT)",
+    "CREATE TABLE manifests (id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE results (family INTEGER NOT NULL, key BLOB NOT NULL, manifest INTEGER NOT NULL, "
+    "PRIMARY KEY (family, key)) WITHOUT ROWID",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +76,16 @@ class Disk:
         self._index = folder / "index.sqlite"
         with self._faults():
             self._values.mkdir(parents=True, exist_ok=True)
-            self._refuse_cut()
+            doubtful = self._cut_short()
             self._db = sqlite3.connect(self._index, timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            if doubtful:
+                self._check()
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            # of several processes that open a new index, SQLite would let one begin the log and
+            # turn the others away
+            with FileLock(folder / "index.lock", timeout=60):
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._make_tables()
         self._family = self._family_id(family, label) if family else 0
         self._sizes = dict(self._scan())
         self._limit_bytes = self._setting("limit_bytes", LIMIT_BYTES)
@@ -103,6 +111,8 @@ class Disk:
             rows = self._db.execute(
                 "SELECT key, manifest FROM results WHERE family = ?", (self._family,)
             ).fetchall()
+            if {number for _, number in rows} - {_number(body) for body in bodies.values()}:
+                raise sqlite3.DatabaseError("manifests are missing")
         known = {number: _manifest(body) for number, body in bodies.items()}
         return {Key(key.hex()): known[number] for key, number in rows}
 
@@ -112,18 +122,13 @@ class Disk:
         Raises:
             StoreError: no room, or the index is damaged.
         """
-        numbers: dict[Manifest, int] = {}
+        bodies = {manifest: _body(manifest) for manifest in manifests.values()}
+        numbers = {manifest: _number(body) for manifest, body in bodies.items()}
         with self._faults(), self._transaction():
-            for manifest in dict.fromkeys(manifests.values()):
-                body = _body(manifest)
-                digest = blake2b(body.encode(), digest_size=_DIGEST).digest()
-                self._db.execute(
-                    "INSERT OR IGNORE INTO manifests (digest, body) VALUES (?, ?)", (digest, body)
-                )
-                [number] = self._db.execute(
-                    "SELECT id FROM manifests WHERE digest = ?", (digest,)
-                ).fetchone()
-                numbers[manifest] = number
+            self._db.executemany(
+                "INSERT OR IGNORE INTO manifests VALUES (?, ?)",
+                ((numbers[manifest], body) for manifest, body in bodies.items()),
+            )
             self._db.executemany(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
                 (
@@ -140,7 +145,7 @@ class Disk:
         if body is None:
             del self._sizes[key]
             return None
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             # used just now: among the last to go
             os.utime(self._path(key))
         return pickle.loads(body)
@@ -274,19 +279,47 @@ class Disk:
         sound = blake2b(body, digest_size=_DIGEST).digest() == data[:_DIGEST]
         return body if sound else None
 
-    def _refuse_cut(self) -> None:
-        """An index shorter than its header says would be read as if the rest were empty."""
-        if not self._index.exists() or not self._index.stat().st_size:
-            return
-        with self._index.open("rb") as file:
-            head = file.read(100)
+    def _cut_short(self) -> bool:
+        """Whether the index is shorter than its header says, and a log may hold what is missing.
+
+        Without a log, SQLite would read it as if the rest were empty.
+        """
+        try:
+            with self._index.open("rb") as file:
+                head = file.read(100)
+        except FileNotFoundError:
+            return False
+        if 0 < len(head) < 100:
+            raise sqlite3.DatabaseError("cut short")
         page = int.from_bytes(head[16:18], "big")
         due = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
-        # a write-ahead log may hold the pages that are missing
-        log = self._index.with_name("index.sqlite-wal")
-        waiting = log.exists() and log.stat().st_size > 0
-        if len(head) < 100 or (self._index.stat().st_size < due and not waiting):
+        with suppress(FileNotFoundError):
+            waiting = self._index.with_name("index.sqlite-wal").stat().st_size > 0
+            if waiting and self._index.stat().st_size < due:
+                return True
+        if self._index.stat().st_size < due:
             raise sqlite3.DatabaseError("cut short")
+        return False
+
+    def _check(self) -> None:
+        """Read every page."""
+        [[found], *_] = self._db.execute("PRAGMA quick_check(1)").fetchall()
+        if found != "ok":
+            raise sqlite3.DatabaseError("cut short")
+
+    def _make_tables(self) -> None:
+        """In a new index; one of another version is refused."""
+        [[tables]] = self._db.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        [[version]] = self._db.execute("PRAGMA user_version").fetchall()
+        if not tables:
+            with self._transaction():
+                for statement in _SCHEMA:
+                    self._db.execute(statement)
+        elif version != _VERSION:
+            raise StoreError(
+                f"{self.folder}: a store of another version of simfl; remove the folder, or give "
+                "another with --store"
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -323,6 +356,11 @@ class Disk:
 def _body(manifest: Manifest) -> str:
     tensors = [[t.name, list(t.shape), t.dtype, t.nonzero] for t in manifest.tensors]
     return json.dumps([tensors, dict(manifest.metrics)], separators=(",", ":"))
+
+
+def _number(body: str) -> int:
+    """Its digest, as SQLite holds integers."""
+    return int.from_bytes(blake2b(body.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _manifest(body: str) -> Manifest:

@@ -94,12 +94,13 @@ class Batched:
             wanted.done = [wanted.verb(*wanted.args)]
             return
         jobs = [job for job in self._outstanding if job.verb == wanted.verb]
-        self._outstanding = [job for job in self._outstanding if job.verb != wanted.verb]
         for start in range(0, len(jobs), self._most):
             group = jobs[start : start + self._most]
             results = together([job.args for job in group])
             for job, result in zip(group, results, strict=True):
                 job.done = [result]
+            # what fails stays outstanding
+            self._outstanding = [job for job in self._outstanding if not job.done]
 
     def close(self) -> None:
         """Forget what nobody joined."""

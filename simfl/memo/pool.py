@@ -11,30 +11,29 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import sys
 import traceback
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import contextmanager, suppress
+from mmap import mmap
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Final
 
 from simfl.errors import ExecutorError
 from simfl.memo.executor import Args, Job, Verb
+from simfl.memo.packing import Body, Packer, unpacked
 
-_ALIGNED: Final = 64
 # tasks that a worker has before it: one it runs, one that waits
 _AHEAD: Final = 2
 _Task = tuple[str, Args, "Future[Any]"]
-_Place = tuple[int, int]
-_Body = tuple[bytes, list[_Place]]
 
 
 class Pool:
@@ -171,8 +170,8 @@ class _Line:
         Raises:
             ExecutorError: the worker is gone.
         """
-        memory = _Memory(_part(self._shared, self._sent + 1))
-        new: list[tuple[int, _Body]] = []
+        memory = Packer(_part(self._shared, self._sent + 1))
+        new: list[tuple[int, Body]] = []
         try:
             call = self._pickle((name, args), memory, new, top=None)
         except BaseException:
@@ -197,20 +196,19 @@ class _Line:
             failed, body = pickle.loads(self.pipe.recv_bytes())
         self._received += 1
         shared = _part(self._shared, self._received)
-        result = _unpickled(body, shared, self._numbers.objects)
+        result = unpacked(body, shared, self._numbers.objects)
         if failed:
             raise result
         return result
 
-    def _pickle(self, value: Any, memory: _Memory, new: list[tuple[int, _Body]], top: Any) -> _Body:
+    def _pickle(self, value: Any, memory: Packer, new: list[tuple[int, Body]], top: Any) -> Body:
         def number_of(part: Any) -> int | None:
             if part is top or not getattr(type(part), "interned", False):
                 return None
             number = self._numbers.of(part)
             if number not in self._held:
-                body = self._pickle(part, memory, new, top=part)
+                new.append((number, self._pickle(part, memory, new, top=part)))
                 self._held.add(number)
-                new.append((number, body))
             return number
 
         return memory.pickled(value, number_of)
@@ -226,7 +224,11 @@ def _feed(line: _Line, tasks: SimpleQueue[_Task | None], workers: int) -> None:
     while open_ended or under_way:
         full = len(under_way) == _AHEAD or not open_ended
         if not full and (not under_way or tasks.qsize() >= workers):
-            task = tasks.get()
+            try:
+                # others may have taken it: what is under way must not wait for a task
+                task = tasks.get(block=not under_way)
+            except Empty:
+                continue
             if task is None:
                 open_ended = False
                 continue
@@ -247,6 +249,19 @@ def _feed(line: _Line, tasks: SimpleQueue[_Task | None], workers: int) -> None:
             job.set_exception(error)
         del _, job
     line.pipe.close()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that begin here do not hear Ctrl-C: the one that makes them ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -277,34 +292,49 @@ def _serve(
     if forked:
         os.closerange(3, pipe.fileno())
         os.closerange(pipe.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    Thread(target=_end_with, args=(pipe,), daemon=True).start()
     prepare()
     whole = memoryview(shared).cast("B")
     held: dict[int, Any] = {}
     number = 0
-    while True:
-        try:
+    # the other end is closed, or its process is gone
+    with suppress(EOFError, OSError):
+        while True:
             drop, new, call = pickle.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            return
-        number += 1
-        memory = _part(whole, number)
-        for dropped in drop:
-            held.pop(dropped, None)
-        for introduced, body in new:
-            held[introduced] = _unpickled(body, memory, held)
-        name, args = _unpickled(call, memory, held)
-        numbers = {id(value): n for n, value in held.items()}
+            number += 1
+            memory = _part(whole, number)
+            for dropped in drop:
+                held.pop(dropped, None)
+            try:
+                answer = False, _answer(target, new, call, memory, held)
+            except Exception as error:
+                answer = True, Packer(memory).pickled(_sendable(error), lambda _: None)
+            pipe.send_bytes(pickle.dumps(answer))
 
-        def number_of(part: Any, numbers: dict[int, int] = numbers) -> int | None:
-            return numbers.get(id(part))
 
-        try:
-            failed, result = False, getattr(target, name)(*args)
-        except Exception as error:
-            failed, result = True, _sendable(error)
-        body = _Memory(memory).pickled(result, number_of)
-        pipe.send_bytes(pickle.dumps((failed, body)))
-        del name, args, result
+def _answer(
+    target: Any,
+    new: list[tuple[int, Body]],
+    call: Body,
+    memory: memoryview,
+    held: dict[int, Any],
+) -> Body:
+    """Run one verb."""
+    for introduced, body in new:
+        held[introduced] = unpacked(body, memory, held)
+    name, args = unpacked(call, memory, held)
+    result = getattr(target, name)(*args)
+    numbers = {id(value): n for n, value in held.items()}
+    return Packer(memory).pickled(result, lambda part: numbers.get(id(part)))
+
+
+def _end_with(pipe: Connection) -> None:
+    """End this process when the other one is gone, whatever is being computed."""
+    if hasattr(select, "poll"):
+        other_end = select.poll()
+        other_end.register(pipe.fileno(), 0)
+        other_end.poll()
+        os._exit(0)
 
 
 def _sendable(error: Exception) -> Exception:
@@ -315,60 +345,3 @@ def _sendable(error: Exception) -> Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
     error.add_note("".join(traceback.format_exception(error)))
     return error
-
-
-class _Memory:
-    """Pickles values, with their arrays laid one after the other into shared memory."""
-
-    def __init__(self, shared: memoryview) -> None:
-        self._shared = shared
-        self._end = 0
-
-    def pickled(self, value: Any, number_of: Callable[[Any], int | None]) -> _Body:
-        """A value; the parts that have a number by their number."""
-        file = BytesIO()
-        places: list[_Place] = []
-
-        def place(buffer: pickle.PickleBuffer) -> bool:
-            raw = buffer.raw()
-            start = -(-self._end // _ALIGNED) * _ALIGNED
-            if start + raw.nbytes > len(self._shared):
-                # no room: pickle carries it
-                return True
-            self._shared[start : start + raw.nbytes] = raw
-            self._end = start + raw.nbytes
-            places.append((start, raw.nbytes))
-            return False
-
-        _Pickler(file, place, number_of).dump(value)
-        return file.getvalue(), places
-
-
-def _unpickled(body: _Body, shared: memoryview, numbered: Mapping[int, Any]) -> Any:
-    data, places = body
-    # copies: the memory is written over by what comes next
-    buffers = [bytearray(shared[start : start + nbytes]) for start, nbytes in places]
-    return _Unpickler(data, buffers, numbered).load()
-
-
-class _Pickler(pickle.Pickler):
-    def __init__(
-        self,
-        file: BytesIO,
-        place: Callable[[pickle.PickleBuffer], bool],
-        number_of: Callable[[Any], int | None],
-    ) -> None:
-        super().__init__(file, protocol=5, buffer_callback=place)
-        self._number_of = number_of
-
-    def persistent_id(self, part: Any) -> int | None:
-        return self._number_of(part)
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, buffers: list[bytearray], numbered: Mapping[int, Any]) -> None:
-        super().__init__(BytesIO(data), buffers=buffers)
-        self._numbered = numbered
-
-    def persistent_load(self, number: int) -> Any:
-        return self._numbered[number]
