@@ -87,9 +87,11 @@ class Recording:
         self._holders = 1 if platform.has_server else platform.clients
         self._ended: dict[int, int] = {}
         self._evaluations: deque[_Evaluation] = deque()
+        self._last: dict[str, Promise[Any]] = {}
         self._accuracies: dict[int, list[float]] = {}
         self._stop, self._record = parts.scenario.stop, parts.scenario.record
         self._on_round = on_round
+        self._debug = log.isEnabledFor(logging.DEBUG)
         self._down_bytes = self._up_bytes = 0
         self._accuracy: float | None = None
         self._in_a_row = 0
@@ -102,14 +104,18 @@ class Recording:
 
     def computed(self, span: Span) -> None:
         """A row of ``activities``."""
-        log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
+        if self._debug:
+            log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
         number = self._tables.manifest(span.manifest)
         row = (span.start_s, span.end_s, span.node, span.verb, span.round, span.key, number)
         self._tables.append("activities", row)
 
     def sent(self, sent: Sent) -> None:
         """A row of ``transfers``; the byte budget ends the run."""
-        log.debug("t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes)
+        if self._debug:
+            log.debug(
+                "t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes
+            )
         if sent.source == SERVER:
             self._down_bytes += sent.nbytes
         else:
@@ -123,9 +129,11 @@ class Recording:
 
     def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
         """A state after a round: evaluate, keep; with the last of the round, report."""
+        holder = node.name if node else SERVER
+        self._last[holder] = state
         every = self._record.evaluate_every
         if every is not None and round % every == 0:
-            self._evaluate(round, state, node.name if node else SERVER)
+            self._evaluate(round, state, holder)
         if round % self._record.checkpoint_every == 0:
             self.join()
             self._tables.flush()
@@ -134,6 +142,12 @@ class Recording:
         if self._ended[round] == self._holders:
             del self._ended[round]
             self._end_round(round)
+
+    def finish(self) -> None:
+        """At the end of a run: the rest of the evaluations, and the last models."""
+        self.join()
+        for state in self._last.values():
+            self._store.save(state)
 
     def join(self, leave: int = 0) -> None:
         """Wait for evaluations, all but the newest few, and write their rows."""

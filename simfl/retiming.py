@@ -292,7 +292,7 @@ def _play(parts: Parts, store: Store, out: Path | None) -> dict[str, Any]:
     simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
     try:
         status = simulation.play(recording.ended)
-        recording.join()
+        recording.finish()
     except BaseException:
         if writer is not None:
             writer.abandon()

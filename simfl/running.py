@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import networkx as nx
 import simpy
@@ -21,12 +23,13 @@ from simfl.events.node import Node, World
 from simfl.events.observer import Observer, Sent, Span
 from simfl.keys import Key, seed_of
 from simfl.learning.problem import Problem
-from simfl.memo import Artifact, Received, Recipe
+from simfl.memo import Artifact, Received, Recipe, counted
 from simfl.scenario import Scenario
 from simfl.work import Manifest, Participant, Workload
 
 log = logging.getLogger(__name__)
 
+_SERVER: Final = Participant(index=-1, samples=0)
 Promiser = Callable[..., Artifact[Any]]
 
 
@@ -69,7 +72,8 @@ class Simulation:
             promise=promise,
             start=start,
             work=self._work,
-            nbytes=parts.codec.nbytes,
+            # counts repeat from round to round, so their sizes are worked out once
+            nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
         platform = parts.scenario.platform
         nodes = [
@@ -96,11 +100,15 @@ class Simulation:
         if rounds is not None:
             options = options.model_copy(update={"rounds": rounds})
         process = self.env.process(choice.plugin().build(self, algorithm, options))
+        # what stands by now stays: going through it again and again took a third of an event's time
+        gc.freeze()
         try:
             self.env.run(until=process if ended is None else process | ended)
         except DeviceMemoryError as error:
             mend = algorithm.holds_from(self._everybody_holds)
             raise DeviceMemoryError(f"{error}; {mend or 'take another device or model'}") from error
+        finally:
+            gc.unfreeze()
         if ended is not None and ended.triggered:
             return str(ended.value)
         return f"{getattr(options, 'rounds', 0)} rounds"
@@ -115,7 +123,7 @@ class Simulation:
     def participant(self, node: Node) -> Participant:
         """A node in logical coordinates."""
         if node.index < 0:
-            return Participant(index=-1, samples=0)
+            return _SERVER
         return self._parts.problem.participants[node.index]
 
     def state_of(self, node: Node) -> Artifact[Any] | None:
@@ -131,7 +139,7 @@ class Simulation:
         rule = self._parts.algorithm.work.get(verb.__name__)
         if rule is None:
             return Workload()
-        return rule(self._parts.algorithm, *map(_counts, args))
+        return rule(self._parts.algorithm, *map(counted, args))
 
     def _everybody_holds(self, work: Workload) -> bool:
         for group, device in self._parts.devices.items():
@@ -141,15 +149,6 @@ class Simulation:
                 except DeviceMemoryError:
                     return False
         return True
-
-
-def _counts(arg: Any) -> Any:
-    """An argument as a work rule sees it: artifacts by their manifest."""
-    if isinstance(arg, Received):
-        return Received(_counts(arg.payload), arg.sender)
-    if isinstance(arg, tuple):
-        return tuple(map(_counts, arg))
-    return arg.manifest if hasattr(arg, "manifest") else arg
 
 
 class Tape:
@@ -198,8 +197,8 @@ class Forecast:
         self, verb: Callable[..., Any], args: tuple[Any, ...], first: Callable[[], Manifest]
     ) -> None:
         self.key: Key = Recipe(verb, verb.__name__, args).key
-        counted = [c for c in map(_counts, args) if isinstance(c, Manifest | Received)]
-        found = counted[0] if counted else first()
+        counts = [c for c in map(counted, args) if isinstance(c, Manifest | Received)]
+        found = counts[0] if counts else first()
         self._manifest: Manifest = found.payload if isinstance(found, Received) else found
 
     @property

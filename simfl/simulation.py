@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def _simulate(
         simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
         try:
             status = simulation.play(recording.ended)
-            recording.join()
+            recording.finish()
             store.flush()
         except BaseException as error:
             if isinstance(error, SimflError) and not isinstance(error, RecordError):
@@ -193,11 +194,16 @@ def _simulate(
 
 def promiser(parts: Parts, store: Store) -> Callable[..., Promise[Any]]:
     """How a run's nodes promise: recipes by the name of everything that computes them."""
-    name, heavy = computed_by(parts), parts.algorithm.heavy
+    algorithm, name = parts.algorithm, computed_by(parts)
+    rules = {word: partial(rule, algorithm) for word, rule in algorithm.counts.items()}
+    known: dict[str, tuple[str, bool, Any]] = {}
 
     def promise(verb: Callable[..., Any], *args: Any) -> Promise[Any]:
         word = verb.__name__
-        return store.promise(Recipe(verb, f"{word} {name}", args, heavy=word in heavy))
+        if word not in known:
+            known[word] = f"{word} {name}", word in algorithm.heavy, rules.get(word)
+        named, heavy, counts = known[word]
+        return store.promise(Recipe(verb, named, args, heavy, counts))
 
     return promise
 

@@ -59,12 +59,12 @@ class Manifest(Cached):
     def __hash__(self) -> int:
         return self._hash
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Entries of all tensors, dense."""
         return sum(t.size for t in self.tensors)
 
-    @property
+    @cached_property
     def nonzero(self) -> int:
         """Stored entries of all tensors."""
         return sum(t.nonzero for t in self.tensors)

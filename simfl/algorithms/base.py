@@ -13,6 +13,10 @@ S = TypeVar("S")
 WorkRule = Callable[..., Workload]
 """(algorithm, *arguments) -> Workload: of a state or payload it is given the manifest."""
 
+CountRule = Callable[..., Manifest | None]
+"""(algorithm, *arguments) -> Manifest, from the manifests of states and payloads; None where only
+computing tells. What is told is compared with the value once that is there."""
+
 
 class Algorithm(Protocol[S]):
     """The verbs; FedAvg's are the defaults."""
@@ -21,6 +25,8 @@ class Algorithm(Protocol[S]):
     """Whether `adopt` looks at what the client held before."""
     work: ClassVar[Mapping[str, WorkRule]]
     """What each verb asks of a device; a verb that is not named takes no time."""
+    counts: ClassVar[Mapping[str, CountRule]]
+    """The manifest of each verb's result, where it follows from those of the arguments."""
     heavy: ClassVar[frozenset[str]]
     """Verbs worth an executor."""
 

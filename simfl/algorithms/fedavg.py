@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from simfl.algorithms.base import WorkRule
+from simfl.algorithms.base import CountRule, WorkRule
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
@@ -36,26 +37,42 @@ O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
 def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
     local = algorithm.problem.local
     held = algorithm.problem.participants[turn.client].samples
-    samples = sum(batch.stop - batch.start for batch in local.batches(held, turn.index))
+    samples = local.samples_in(held, turn.index)
     return algorithm.training(state, steps=local.steps_on(held), samples=samples)
 
 
 def _adopt_work(_: AveragedSGD[Any], _state: None, received: Received[Manifest]) -> Workload:
-    return Workload(moved_bytes=2 * _FLOAT_BYTES * received.payload.nonzero)
+    return _moving(2 * _FLOAT_BYTES * received.payload.nonzero)
 
 
 def _aggregate_work(
     _: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
 ) -> Workload:
     read = sum(r.payload.nonzero for r in received)
-    return Workload(moved_bytes=_FLOAT_BYTES * (read + state.nonzero))
+    return _moving(_FLOAT_BYTES * (read + state.nonzero))
 
 
 def _mix_work(
     _: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
 ) -> Workload:
     read = state.nonzero + sum(r.payload.nonzero for r in received)
-    return Workload(moved_bytes=_FLOAT_BYTES * (read + state.nonzero))
+    return _moving(_FLOAT_BYTES * (read + state.nonzero))
+
+
+@lru_cache(maxsize=1024)
+def _moving(nbytes: int) -> Workload:
+    return Workload(moved_bytes=nbytes)
+
+
+def _as_before(_: AveragedSGD[Any], state: Manifest, *_arguments: Any) -> Manifest:
+    """Nothing that is stored is added or removed."""
+    return state
+
+
+def _as_received(
+    _: AveragedSGD[Any], _state: Manifest | None, received: Received[Manifest]
+) -> Manifest:
+    return received.payload
 
 
 class AveragedSGD(Generic[O_co]):
@@ -73,11 +90,19 @@ class AveragedSGD(Generic[O_co]):
         "aggregate": _aggregate_work,
         "mix": _mix_work,
     }
+    counts: ClassVar[Mapping[str, CountRule]] = {
+        "train": _as_before,
+        "share": _as_before,
+        "adopt": _as_received,
+        "aggregate": _as_before,
+        "mix": _as_before,
+    }
     heavy: ClassVar[frozenset[str]] = frozenset({"train", "score"})
 
     def __init__(self, options: O_co, problem: Problem) -> None:
         self.options = options
         self.problem = problem
+        self._trainings: dict[tuple[Manifest, int, int], Workload] = {}
 
     @property
     def name(self) -> str:
@@ -154,7 +179,10 @@ class AveragedSGD(Generic[O_co]):
         return manifest_of(self.problem.initial_tensors(), None)
 
     def training(self, state: Manifest, *, steps: int, samples: int) -> Workload:
-        """The workload of training a model with these counts on a client."""
+        """The workload of training a model with these counts on a client; worked out once."""
+        known = self._trainings.get((state, steps, samples))
+        if known is not None:
+            return known
         stored = {t.name: t for t in state.tensors}
         layers = tuple(
             LayerWork(
@@ -168,7 +196,9 @@ class AveragedSGD(Generic[O_co]):
             for layer in self.problem.architecture.layers
         )
         name = self.problem.architecture.name
-        return Workload(model=name, layers=layers, steps=steps, samples=samples)
+        work = Workload(model=name, layers=layers, steps=steps, samples=samples)
+        self._trainings[state, steps, samples] = work
+        return work
 
     def storage(self, kind: str, *, pruned: bool) -> Storage:
         """How a client holds a layer while it trains."""

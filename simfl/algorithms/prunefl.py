@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from simfl.algorithms.base import WorkRule
+from simfl.algorithms.base import CountRule, WorkRule
 from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
 from simfl.errors import OptionError, ProtocolError
 from simfl.keys import seed_of
@@ -81,11 +81,20 @@ def _initial_work(algorithm: PruneFL) -> Workload:
     return replace(work, sessions=options.level, moved_bytes=moved)
 
 
+def _aggregate_counts(algorithm: PruneFL, state: Manifest, _received: Any) -> Manifest | None:
+    """Which federations prune, and what that leaves, is seen in the state only."""
+    return None if algorithm.options.federated else state
+
+
 @ALGORITHMS.register("prunefl", options=PruneFLOptions)
 class PruneFL(AveragedSGD[PruneFLOptions]):
     """Initial pruning at the server, one-shot or continued between federations."""
 
     work: ClassVar[Mapping[str, WorkRule]] = {**AveragedSGD.work, "initial": _initial_work}
+    counts: ClassVar[Mapping[str, CountRule]] = {
+        **AveragedSGD.counts,
+        "aggregate": _aggregate_counts,
+    }
 
     def __init__(self, options: PruneFLOptions, problem: Problem) -> None:
         super().__init__(options, problem)

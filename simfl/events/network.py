@@ -37,6 +37,8 @@ class Network:
         self._flows: list[_Flow] = []
         self._updated_s = env.now
         self._epoch = 0
+        # the instant for which a sharing is due
+        self._shared_s = -inf
 
     @property
     def flows(self) -> int:
@@ -81,7 +83,9 @@ class Network:
 
     def _share_soon(self) -> None:
         """Share once for all that starts and ends at this instant."""
-        self._wake_in(0.0)
+        if self._shared_s != self._env.now:
+            self._shared_s = self._env.now
+            self._wake_in(0.0)
 
     def _wake_in(self, seconds: float) -> None:
         self._epoch += 1
@@ -94,6 +98,7 @@ class Network:
         """End what is over, share the rest; a later change has made older wake-ups void."""
         if epoch != self._epoch:
             return
+        self._shared_s = -inf
         self._advance()
         over = [flow for flow in self._flows if self._is_over(flow)]
         if over:

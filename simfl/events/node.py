@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from simpy import Environment, FilterStore, Resource
+from simpy import Environment, Event, FilterStore
 
 from simfl.cost.device import DeviceModel
 from simfl.events.activity import Activity
@@ -16,6 +17,7 @@ from simfl.memo import Artifact
 from simfl.work import Manifest, Workload
 
 T = TypeVar("T")
+_COSTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,9 @@ class Node:
         self.index = index
         self.device = device
         self._world = world
-        self._processor = Resource(world.env)
+        self._busy = False
+        self._waiting: deque[Event] = deque()
+        self._costs: dict[int, tuple[Workload, float]] = {}
         self._inbox = FilterStore(world.env)
 
     def compute(self, verb: Callable[..., T], *args: Any, round: int = 0) -> Activity[Artifact[T]]:
@@ -73,25 +77,58 @@ class Node:
             DeviceMemoryError: the device cannot hold it.
         """
         world = self._world
-        with self._processor.request() as turn:
-            yield turn
+        if self._busy:
+            yield from self._wait()
+        self._busy = True
+        try:
             start_s = world.env.now
-            work = world.work(verb, *args)
-            self.device.check(work)
+            seconds = self._seconds(world.work(verb, *args))
             artifact: Artifact[T] = world.promise(verb, *args)
             world.start(artifact)
-            yield world.env.timeout(self.device.seconds(work))
-            span = Span(
-                start_s=start_s,
-                end_s=world.env.now,
-                node=self.name,
-                verb=verb.__name__,
-                round=round,
-                key=artifact.key,
-                manifest=artifact.manifest,
-            )
-            world.observer.computed(span)
+            yield world.env.timeout(seconds)
+        finally:
+            self._release()
+        span = Span(
+            start_s=start_s,
+            end_s=world.env.now,
+            node=self.name,
+            verb=verb.__name__,
+            round=round,
+            key=artifact.key,
+            manifest=artifact.manifest,
+        )
+        world.observer.computed(span)
         return artifact
+
+    def _wait(self) -> Activity[None]:
+        """For the processor, in the order of asking."""
+        turn = self._world.env.event()
+        self._waiting.append(turn)
+        try:
+            yield turn
+        except BaseException:
+            if turn.triggered:
+                self._release()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def _release(self) -> None:
+        """The processor goes to whoever waits longest, still busy, or is free."""
+        if self._waiting:
+            self._waiting.popleft().succeed()
+        else:
+            self._busy = False
+
+    def _seconds(self, work: Workload) -> float:
+        """What the device takes; workloads come again and again, so it is asked once."""
+        known = self._costs.get(id(work))
+        if known is None:
+            self.device.check(work)
+            if len(self._costs) >= _COSTS:
+                self._costs.clear()
+            known = self._costs[id(work)] = work, self.device.seconds(work)
+        return known[1]
 
     def send(
         self, to: Node, payload: Artifact[T], tag: Hashable = None, round: int = 0

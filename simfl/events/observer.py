@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from simfl.keys import Key
 from simfl.work import Manifest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """A node computed something.
 
     Attributes:
@@ -28,8 +26,7 @@ class Span:
     manifest: Manifest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A payload arrived; ``nbytes`` is the size of its message."""
 
     start_s: float

@@ -46,6 +46,13 @@ class LocalUpdate:
         """Batches of one pass; the last may be short."""
         return -(-samples // self.batch_size)
 
+    def samples_in(self, samples: int, turn: int) -> int:
+        """Sample passes of one turn: every batch is full but the last of a pass."""
+        steps, per_epoch = self.steps_on(samples), self.steps_per_epoch(samples)
+        first = (turn - 1) * steps % per_epoch if self.order == "sequential" else 0
+        ends = (first + steps) // per_epoch
+        return steps * self.batch_size - ends * (per_epoch * self.batch_size - samples)
+
     def batches(self, samples: int, turn: int) -> Iterator[slice]:
         """The batches of one turn, as slices of the pass that each belongs to.
 

@@ -2,7 +2,7 @@
 
 from simfl.memo.disk import Disk
 from simfl.memo.executor import Executor, Inline
-from simfl.memo.recipe import Artifact, Received, Recipe
+from simfl.memo.recipe import Artifact, Received, Recipe, counted
 from simfl.memo.store import Promise, Store
 
-__all__ = ["Artifact", "Disk", "Executor", "Inline", "Promise", "Received", "Recipe", "Store"]
+__all__ = ["Artifact", "Disk", "Executor", "Inline", "Promise", "Received", "Recipe", "Store", "counted"]

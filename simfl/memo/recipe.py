@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from simfl.keys import Key, key_of
 from simfl.work import Manifest, Participant, Turn
@@ -42,20 +42,22 @@ class Received(Generic[T]):
     sender: Participant
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe(Generic[T]):
+class Recipe(NamedTuple, Generic[T]):
     """A pure function, the name of everything it depends on but its arguments, and the arguments.
 
     Attributes:
         verb: what is called with the arguments' values.
         name: the verb's name and a digest of what it closes over (algorithm, problem, sources).
         heavy: worth an executor; what is not heavy is computed where it is wanted.
+        counts: the manifest of the result from the arguments, where it follows from theirs; it may
+            give None.
     """
 
     verb: Callable[..., T]
     name: str
     args: tuple[Any, ...]
     heavy: bool = False
+    counts: Callable[..., Manifest | None] | None = None
 
     @property
     def key(self) -> Key:
@@ -73,6 +75,10 @@ class Recipe(Generic[T]):
         """The arguments' values."""
         return tuple(map(_value, self.args))
 
+    def forecast(self) -> Manifest | None:
+        """The manifest of the result, if it is known without computing."""
+        return None if self.counts is None else self.counts(*map(counted, self.args))
+
     def run(self) -> T:
         """Call the verb on the arguments' values."""
         return self.verb(*self.values())
@@ -81,6 +87,15 @@ class Recipe(Generic[T]):
         """For messages: the verb, and whose turn it is."""
         verb = self.name.partition(" ")[0]
         return " ".join([verb, *(repr(arg) for arg in self.args if isinstance(arg, Turn))])
+
+
+def counted(arg: Any) -> Any:
+    """An argument as rules see it: artifacts by their manifest."""
+    if isinstance(arg, Received):
+        return Received(counted(arg.payload), arg.sender)
+    if isinstance(arg, tuple):
+        return tuple(map(counted, arg))
+    return arg.manifest if _is_artifact(arg) else arg
 
 
 def _is_artifact(arg: Any) -> bool:

@@ -77,10 +77,15 @@ class Store:
         self._begin(promise, recipe)
 
     def save(self, artifact: Promise[Any]) -> None:
-        """Keep a value on disk, so that what follows can be computed from it, and all counts."""
+        """Have a value, and keep it on disk, so that what follows can be computed from it.
+
+        What was recorded, and is not at hand, was kept in its time.
+        """
+        if self._frozen or not (artifact.in_memory or artifact.key not in self.recorded):
+            return
+        value = artifact.value
         if self._disk is not None:
-            if artifact.in_memory:
-                self._disk.save(artifact.key, artifact.value)
+            self._disk.save(artifact.key, value)
             self.flush()
 
     def flush(self) -> None:
@@ -157,6 +162,8 @@ class Store:
         value = recipe.run() if job is None else job.result()
         verb = recipe.name.partition(" ")[0]
         self.computed[verb] = self.computed.get(verb, 0) + 1
+        if promise.expected is not None and self.count(value) != promise.expected:
+            raise RuntimeError(f"{recipe}: the algorithm's rule for its counts is wrong")
         promise.keep(value)
 
     def manifest(self, promise: Promise[Any]) -> Manifest:
@@ -170,22 +177,27 @@ class Store:
             return known
         if recipe is not None and self._unrecorded is not None:
             known = self._unrecorded(recipe)
+        if known is None and recipe is not None and not self._frozen:
+            known = promise.expected = recipe.forecast()
         if known is None:
             known = self.count(promise.value)
-            if self._disk is not None:
-                self._unsaved[promise.key] = known
+        if self._disk is not None:
+            self._unsaved[promise.key] = known
         return known
 
 
 class Promise(Generic[T]):
     """An artifact of a store."""
 
-    __slots__ = ("__weakref__", "_manifest", "_store", "_value", "job", "key", "recipe")
+    __slots__ = (
+        "__weakref__", "_manifest", "_store", "_value", "expected", "job", "key", "recipe"
+    )  # fmt: skip
 
     def __init__(self, store: Store, key: Key, recipe: Recipe[T]) -> None:
         self.key = key
         self.recipe: Recipe[T] | None = recipe
         self.job: Job | None = None
+        self.expected: Manifest | None = None
         self._store = store
         self._value: T = _ABSENT
         self._manifest: Manifest | None = None
