@@ -14,6 +14,7 @@ accuracies of both ends are told, to show that both have learnt the same amount.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import tempfile
@@ -126,6 +127,7 @@ def accuracy(parts: Parts, state: dict[str, Tensor]) -> float:
 
 def pair(workload: str, executor: str, data_dir: Path, folder: Path) -> dict[str, object]:
     """A run of simfl, then the plain loop."""
+    gc.collect()
     timed = Timed()
     listeners = Listeners(start=timed.start, end=timed.end)
     scenario = load(SCENARIOS / f"{workload}.yaml")

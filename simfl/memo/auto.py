@@ -16,14 +16,17 @@ from simfl.memo.executor import Args, Executor, Job, Verb
 log = logging.getLogger(__name__)
 
 # of the speed-up that so many processes could give: near enough to look no further
-_ENOUGH: Final = 0.75
+_ENOUGH: Final = 0.65
+# computations for each process that could run them
+_WARMING: Final = 10
+_MEASURED: Final = 10
 
 
 class Auto:
     """Tries each executor on some computations that are outstanding together.
 
-    The first computation runs alone, for the rate of one; then each candidate gets two groups, the
-    first to warm up and the second to be measured.
+    Two computations run alone, for the rate of one; then each candidate gets a few to warm up, and
+    a few more to be measured.
 
     Args:
         candidates: what to choose among; the first is tried first, the last runs what is alone.
@@ -61,30 +64,35 @@ class Auto:
         group, self._outstanding = self._outstanding, []
         if wanted not in group:
             self._outstanding, group = group, [wanted]
-        if self._chosen is not None or len(group) < 2 or wanted.verb.__name__ != "train":
+        if wanted.verb.__name__ != "train":
             self._run(self._chosen or self._candidates[-1], group)
             return
+        while self._chosen is None and len(group) > 1:
+            group = self._learn(group)
+        self._run(self._chosen or self._candidates[-1], group)
+
+    def _learn(self, group: list[_Measured]) -> list[_Measured]:
+        """Run the first few for what is to be known next; the others."""
         alone = self._candidates[-1]
         if alone.name not in self._measured_s:
             # whichever comes first also warms up libraries: the second is measured
             self._run(alone, group[:1])
             self._measure(alone, group[1:2])
-            self._run(self._next(), group[2:])
-            return
-        candidate = self._next()
-        if candidate.name in self._warm:
-            self._measure(candidate, group)
-            self._decide(candidate)
+            return group[2:]
+        candidate = next(c for c in self._candidates if c.name not in self._measured_s)
+        if candidate.name not in self._warm:
+            few = _WARMING * self._ideal
+            self._run(candidate, group[:few])
         else:
-            self._run(candidate, group)
+            few = _MEASURED * self._ideal
+            self._measure(candidate, group[:few])
+            self._decide(candidate)
+        return group[few:]
 
     def close(self) -> None:
         """Let go of all."""
         for candidate in self._candidates:
             candidate.close()
-
-    def _next(self) -> Executor:
-        return next(c for c in self._candidates if c.name not in self._measured_s)
 
     def _measure(self, executor: Executor, group: list[_Measured]) -> None:
         begun_s = perf_counter()
