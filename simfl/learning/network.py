@@ -62,7 +62,7 @@ def floats_of(module: nn.Module) -> dict[str, Tensor]:
 class AutogradNetwork:
     """Any module, one model at a time, differentiated by PyTorch.
 
-    The module's parameters, buffers and gradients are views into packed vectors.
+    The module's parameters and buffers are views into one packed vector.
     """
 
     widest = 1
@@ -73,14 +73,11 @@ class AutogradNetwork:
         trained = sum(p.numel() for p in module.parameters())
         self.packed = torch.cat([t.detach().reshape(1, -1) for t in tensors.values()], 1)
         self.weights = self.packed[:, :trained]
-        self._gradient = torch.zeros_like(self.weights)
         sizes = [t.numel() for t in tensors.values()]
         for tensor, part in zip(tensors.values(), self.packed[0].split(sizes), strict=True):
             tensor.data = part.view(tensor.shape)
-        parameters = list(module.parameters())
-        parts = self._gradient[0].split(sizes[: len(parameters)])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view(parameter.shape)
+        self._parameters = list(module.parameters())
+        self._views = [parameter.detach() for parameter in self._parameters]
 
     def load(self, flats: list[Tensor]) -> None:
         """Take one model's values."""
@@ -97,14 +94,24 @@ class AutogradNetwork:
 
     def gradient(self, inputs: Tensor, targets: Tensor, loss: Loss, *, add: bool) -> Tensor:
         """By a backward pass."""
-        if not add:
-            self._gradient.zero_()
-        loss_of(loss, self._module(inputs[0]), targets[0]).backward()
-        return self._gradient
+        self._differentiate(inputs, targets, loss, add=add)
+        return torch.cat([gradient.reshape(1, -1) for gradient in self._gradients()], 1)
 
     def descend(self, inputs: Tensor, targets: Tensor, loss: Loss, rate: float) -> None:
         """A backward pass and a step."""
-        self.weights.add_(self.gradient(inputs, targets, loss, add=False), alpha=-rate)
+        self._differentiate(inputs, targets, loss, add=False)
+        torch._foreach_add_(self._views, self._gradients(), alpha=-rate)
+
+    def _differentiate(self, inputs: Tensor, targets: Tensor, loss: Loss, *, add: bool) -> None:
+        if not add:
+            for parameter in self._parameters:
+                parameter.grad = None
+        loss_of(loss, self._module(inputs[0]), targets[0]).backward()
+
+    def _gradients(self) -> list[Tensor]:
+        """What the last backward pass left; nothing, where a parameter took no part."""
+        zero = torch.zeros_like
+        return [zero(p) if p.grad is None else p.grad for p in self._parameters]
 
 
 def loss_of(kind: Loss, output: Tensor, targets: Tensor) -> Tensor:
