@@ -68,6 +68,9 @@ class AutogradNetwork:
     widest = 1
 
     def __init__(self, module: nn.Module) -> None:
+        for layer in module.modules():
+            if type(layer) is nn.Conv2d and layer.groups == 1 and layer.dilation == (1, 1):
+                layer.__class__ = _Conv2d
         self._module = module
         tensors = floats_of(module)
         trained = sum(p.numel() for p in module.parameters())
@@ -112,6 +115,26 @@ class AutogradNetwork:
         """What the last backward pass left; nothing, where a parameter took no part."""
         zero = torch.zeros_like
         return [zero(p) if p.grad is None else p.grad for p in self._parameters]
+
+
+class _Conv2d(nn.Conv2d):
+    """A convolution that is a linear map where its output is a single pixel.
+
+    In the last stage of a ResNet-18 at 32 pixels, PyTorch's convolution takes ten times as long for
+    the gradient by its weights, a quarter of a whole step.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As nn.Conv2d."""
+        (high, wide), (down, across), pad = self.kernel_size, self.stride, self.padding
+        if isinstance(pad, tuple) and self.padding_mode == "zeros":
+            height, width = input.shape[2] + 2 * pad[0], input.shape[3] + 2 * pad[1]
+            if 0 <= height - high < down and 0 <= width - wide < across:
+                padded = functional.pad(input, (pad[1], pad[1], pad[0], pad[0]))
+                window = padded[:, :, :high, :wide].flatten(1)
+                pixel = functional.linear(window, self.weight.flatten(1), self.bias)
+                return pixel[:, :, None, None]
+        return super().forward(input)
 
 
 def loss_of(kind: Loss, output: Tensor, targets: Tensor) -> Tensor:
