@@ -10,8 +10,10 @@ from simfl.learning.network import AutogradNetwork
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("kernel", "pad", "stride", "size"),
-    [(3, 1, 1, 1), (3, 1, 2, 2), (1, 0, 2, 2), (1, 0, 1, 1), (3, 1, 2, 1), (2, 0, 2, 3)]
-    + [(3, 1, 1, 2), (5, 2, 3, 3), (3, 1, 1, 4)],
+    [
+        *((3, 1, 1, 1), (3, 1, 2, 2), (1, 0, 2, 2), (1, 0, 1, 1), (3, 1, 2, 1), (2, 0, 2, 3)),
+        *((3, 1, 1, 2), (5, 2, 3, 3), (3, 1, 1, 4)),
+    ],
 )
 def test_a_convolution_to_a_single_pixel_is_pytorchs(
     kernel: int, pad: int, stride: int, size: int, bias: bool
