@@ -5,8 +5,8 @@
 Runs `simfl run` and `simfl resume` in processes of their own, on one store: SIGKILLs them at random
 moments (pool and inline in turn), runs two at once, lets the disk run full, cuts the index short,
 and spoils values. After each kill the store and the trace are checked; in the end every table is
-compared, byte for byte, with that of a run that nobody disturbed and that had no store. One line per
-check; exits with 1 if any failed.
+compared, byte for byte, with that of a run that nobody disturbed and that had no store. Says one
+line per check; exits with 1 if any failed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from simfl.record import Trace
 from simfl.record.schema import COLUMNS
 
 NAMES = ("smoke/prunefl_federated", "smoke/fedavg_access_links", "smoke/ring")
-ROUNDS = {"smoke/prunefl_federated": 150, "smoke/fedavg_access_links": 60, "smoke/ring": 12}
-# after a run or resume has claimed its trace, it is killed within so many seconds
+ROUNDS = {"smoke/prunefl_federated": 60, "smoke/fedavg_access_links": 40, "smoke/ring": 8}
+# after it began to write its trace, a command is killed within so many seconds; one in six is
+# killed earlier, within so many seconds after it began
 WITHIN_S = 1.2
+EARLY_S = 4.0
 KIB = 1024
 
 
@@ -96,11 +98,15 @@ def scenario(name: str, seed: int, rounds: int | None = None) -> list[str]:
     return [name, *changes, "record.checkpoint_every=3"]
 
 
-def killed(bench: Bench, words: list[str], lock: Path, after_s: float) -> bool:
-    """SIGKILL a command some seconds after it claimed its trace; False if it ended before."""
-    lock.unlink(missing_ok=True)
+def killed(words: list[str], path: Path, after_s: float, *, early: bool) -> int | None:
+    """SIGKILL a command some seconds after it began, or if not early, began to write its trace.
+
+    Gives its workers that stay; None if it ended before.
+    """
+    traces = path, path.with_name(path.name + ".resumed")
+    before = [_changed(trace) for trace in traces]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
-    while process.poll() is None and not lock.exists():
+    while not early and process.poll() is None and before == [_changed(t) for t in traces]:
         time.sleep(0.002)
     with suppress(subprocess.TimeoutExpired):
         process.wait(after_s)
@@ -108,7 +114,11 @@ def killed(bench: Bench, words: list[str], lock: Path, after_s: float) -> bool:
     if alive:
         process.send_signal(signal.SIGKILL)
     process.wait()
-    return alive
+    return orphans(process.pid) if alive else None
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def orphans(group: int, within_s: float = 5.0) -> int:
@@ -179,21 +189,24 @@ def finish_by_kills(
     bench: Bench, words: list[str], path: Path, store: Path, kills: int, found: Kills
 ) -> None:
     """One run: killed as long as kills are left, and then to its end."""
-    lock = path.with_name(path.name + ".lock")
     while True:
         number = sum(found.during.values())
         executor = ("pool", "inline")[number % 2]
         verb = "resume" if path.exists() else "run"
         what = ["resume", path] if path.exists() else ["run", *words, "--out", path]
         command = bench.command(*what, "--store", store, "--executor", executor, "--workers", "2")
-        within_s = bench.draw.uniform(0, WITHIN_S)
+        early = bench.draw.random() < 1 / 6
+        after_s = bench.draw.uniform(0, EARLY_S if early else WITHIN_S)
         if number >= kills:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 found.wrong.append(done.stderr.strip())
             return
-        if not killed(bench, command, lock, within_s):
+        left = killed(command, path, after_s, early=early)
+        if left is None:
             return
+        if left:
+            found.wrong.append(f"kill {number}: {left} workers stay")
         found.during[verb] += 1
         wrong = sound(store)
         if wrong:
@@ -201,7 +214,7 @@ def finish_by_kills(
         try:
             Trace(path)
         except SimflError:
-            # killed while the file was made: nothing was simulated yet
+            # killed before, or while, the file was made: nothing was simulated yet
             found.unbegun += 1
             path.unlink(missing_ok=True)
             if verb == "resume":
@@ -276,7 +289,7 @@ def small_disk(folder: Path, kib: int) -> Iterator[Callable[[int], None] | None]
 def full_disk(bench: Bench) -> None:
     """A store on a disk that runs full; then it gets room, and the run is resumed."""
     stopped, messages, wrong, how = 0, set(), [], "a small tmpfs"
-    for kib in (16, 64, 128, 256, 512, 1024, 2048):
+    for kib in (16, 64, 256, 512, 1024, 4096, 65536):
         words, path = scenario(NAMES[0], 10), bench.folder / f"full-{kib}.h5"
         place = bench.folder / f"disk-{kib}"
         with small_disk(place, kib) as enlarge:
@@ -299,7 +312,7 @@ def full_disk(bench: Bench) -> None:
             if again.returncode or sound(place / "store") or not bench.same(path, *words):
                 wrong.append(f"{kib} KiB, then room: {again.stderr} {sound(place / 'store')}")
     told = (
-        f"{how} of 16 to 2048 KiB: {stopped} of 7 stopped with one line "
+        f"{how} of 16 KiB to 64 MiB: {stopped} of 7 stopped with one line "
         f"({' | '.join(sorted(messages))}); with room, all ended with tables as undisturbed"
     )
     bench.say("full disk", stopped > 2 and not wrong, "; ".join(wrong) or told)
