@@ -44,13 +44,16 @@ def trace_path(folder: Path, method: str, level: int, seed: int) -> Path:
 
 def run(folder: Path, data_dir: Path, method: str, level: int, seed: int) -> str:
     """One run, unless its trace is complete already."""
+    from simfl.hosting import ExecutorName, Host, store_beside
     from simfl.scenario import load
     from simfl.simulation import resume, run
 
+    # the runs themselves stand side by side
+    host = Host(store=store_beside(folder / "any"), executor=ExecutorName.inline)
     path = trace_path(folder, method, level, seed)
     if path.exists():
         # complete already, or killed
-        return f"{path.name} {resume(path, data_dir=data_dir).status}"
+        return f"{path.name} {resume(path, data_dir=data_dir, host=host).status}"
     # long enough to see Table 3's 12.4K
     rounds = 14000 if level == 15 and method != "sample" else 10000
     changes = (
@@ -61,7 +64,8 @@ def run(folder: Path, data_dir: Path, method: str, level: int, seed: int) -> str
         "stop.accuracy=null",
         "stop.time=null",
     )
-    trace = run(load(ROOT / "scenarios" / "pi_lenet.yaml", changes), data_dir=data_dir, out=path)
+    scenario = load(ROOT / "scenarios" / "pi_lenet.yaml", changes)
+    trace = run(scenario, data_dir=data_dir, out=path, host=host)
     return f"{path.name} {trace.status}"
 
 
@@ -104,6 +108,7 @@ def main() -> None:
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/prunefl_tables"))
     args = parser.parse_args()
@@ -111,7 +116,7 @@ def main() -> None:
         with ProcessPoolExecutor(args.workers) as pool:
             jobs = [
                 pool.submit(run, args.folder, args.data_dir, method, level, args.seed)
-                for level, method in product(LEVELS, ("random", "init", "sample"))
+                for level, method in product(LEVELS, args.methods)
             ]
             for job in jobs:
                 print(job.result(), flush=True)
