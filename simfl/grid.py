@@ -11,18 +11,19 @@ import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from simfl.errors import SimflError
+from simfl.errors import ExecutorError, SimflError
 from simfl.hosting import Host
 from simfl.keys import Key, key_of
 from simfl.record import Trace
 from simfl.record.summary import summarise
-from simfl.retiming import Point
+from simfl.retiming import Point, changed, table_of
 from simfl.scenario import Scenario, load
 from simfl.scenario.override import Override
 from simfl.simulation import resume, run
@@ -69,19 +70,25 @@ def sweep(
         that failed, ``status`` says why.
 
     Raises:
+        ExecutorError: a process was killed.
         SimflError: a point that is no valid scenario; nothing was run then.
     """
     groups: dict[Key, list[_Job]] = {}
+    named: dict[str, str] = {}
     for number, point in enumerate(points):
         scenario = load(source, point)
-        out = folder / f"{_name(scenario, point)}.h5"
+        name = _name(scenario, point)
+        if named.setdefault(name, scenario.as_yaml()) != scenario.as_yaml():
+            # values that differ in what a file name does not tell
+            name += f",{_digest(point)}"
+        out = folder / f"{name}.h5"
         job = _Job(number=number, source=source, point=point, out=out)
         groups.setdefault(_learns(scenario), []).append(job)
     rows: dict[int, dict[str, Any]] = {}
     for number, row in _played(list(groups.values()), data_dir, host, jobs):
         rows[number] = row
         on_point(row)
-    return pd.DataFrame([rows[number] for number in range(len(points))])
+    return table_of(points, [rows[number] for number in range(len(points))])
 
 
 def _played(
@@ -94,10 +101,15 @@ def _played(
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for done in as_completed(
-            [pool.submit(_run_group, group, data_dir, host) for group in groups]
-        ):
-            yield from done.result()
+        done = [pool.submit(_run_group, group, data_dir, host) for group in groups]
+        try:
+            for ended in as_completed(done):
+                yield from ended.result()
+        except BrokenProcessPool as error:
+            raise ExecutorError(
+                "a process that ran points was killed (out of memory?); sweep again with fewer "
+                "--jobs: what was run is kept"
+            ) from error
 
 
 def _run_group(
@@ -108,7 +120,7 @@ def _run_group(
 
 def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, Any]]:
     """One point, whatever becomes of it."""
-    row: dict[str, Any] = {".".join(one.path): one.value for one in job.point}
+    row = changed(job.point)
     try:
         trace = _trace_of(job, data_dir, host)
     except SimflError as error:
@@ -151,9 +163,13 @@ def _learns(scenario: Scenario) -> Key:
 
 def _name(scenario: Scenario, point: Point) -> str:
     """A file name that says what differs, the same whatever else the grid holds."""
-    texts = [f"{_short(one, point)}={one.value}" for one in point]
+    texts = [f"{_short(one, point)}={one.text.partition('=')[2]}" for one in point]
     name = re.sub(r"[^A-Za-z0-9.=,+-]+", "_", ",".join([scenario.name, *texts]))
-    return name if len(name) <= _LONGEST else f"{scenario.name},{key_of(*texts)}"
+    return name if len(name) <= _LONGEST else f"{scenario.name},{_digest(point)}"
+
+
+def _digest(point: Point) -> Key:
+    return key_of(*(one.text for one in point))
 
 
 def _short(override: Override, point: Point) -> str:

@@ -13,33 +13,36 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import inf, nan
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 import simpy
 
-from simfl.assembly import attributes, build, check, node_rows
+from simfl.assembly import attributes, build, check, computed_by, node_rows
 from simfl.cost.link import SERVER
 from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
-from simfl.errors import ScenarioError, TraceError
+from simfl.errors import ExecutorError, ScenarioError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
-from simfl.memo import Recipe, Store
+from simfl.memo import Promise, Recipe, Store
 from simfl.record import Trace, TraceWriter
 from simfl.record.curve import curve_of, row_reached
 from simfl.record.schema import COLUMNS
 from simfl.recording import Recording
 from simfl.running import Forecast, Parts, Simulation
-from simfl.scenario import loads
+from simfl.scenario import Scenario, loads
 from simfl.scenario.override import Override
 from simfl.simulation import promiser
 from simfl.work import Manifest
 
+T = TypeVar("T")
 Point = tuple[Override, ...]
 # points that a process takes at a time
 _CHUNK: Final = 4
@@ -86,21 +89,29 @@ def whatif(
         on_point: called with each row.
 
     Returns:
-        One row per point: the changed keys, then ``time_s``, ``target_s``, ``rounds``,
+        One row per point: the changed keys, then ``time_s``, ``target_s`` (inf: never), ``rounds``,
         ``accuracy``, ``down_bytes``, ``up_bytes``, ``turns`` (local updates in all), ``anew``
-        (of them, not recorded: trained now, or else only counted, and then the accuracies behind
-        them are unknown), ``first_anew`` and ``status``.
+        (of them, not recorded: trained now, or else only counted), ``first_anew`` (the first
+        of them, else the first other thing that was missing) and ``status``.
+
+        Where something was missing and not computed, the accuracies behind it are unknown (nan),
+        and so is whether they would have ended the run. Its counts are those of what it is made
+        from: where an algorithm prunes what is missing, bytes and seconds are too large.
 
     Raises:
         TraceError: the run is not complete.
+        ScenarioError: another data set, and nothing may be trained.
+        ExecutorError: a process was killed.
         SimflError: a point that cannot be.
     """
+    if trace.status.startswith("failed"):
+        raise TraceError(f"{trace.path}: {trace.status}; run the scenario again with that mended")
     if not trace.complete:
         raise TraceError(
             f"{trace.path}: an unfinished run ({trace.status}); simfl resume {trace.path} first"
         )
     host = host or Host()
-    _valid(trace, points)
+    _valid(trace, points, train)
     rows: dict[int, dict[str, Any]] = {}
     played: Iterator[tuple[int, dict[str, Any]]]
     if train:
@@ -110,13 +121,33 @@ def whatif(
     for number, row in played:
         rows[number] = row
         on_point(row)
-    return pd.DataFrame([rows[number] for number in range(len(points))])
+    return table_of(points, [rows[number] for number in range(len(points))])
 
 
-def _valid(trace: Trace, points: Sequence[Point]) -> None:
+def table_of(points: Sequence[Point], rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a table; the changed values as they were given, also beside a null."""
+    table = pd.DataFrame(rows)
+    for key in changed(points[0]) if points else ():
+        table[key] = pd.Series([row[key] for row in rows], dtype=object)
+    return table
+
+
+def _valid(trace: Trace, points: Sequence[Point], train: bool) -> None:
     """Mistakes are told before the first point is played."""
+    recorded = loads(trace.scenario, str(trace.path))
     for point in points:
-        check(loads(trace.scenario, str(trace.path), point))
+        scenario = loads(trace.scenario, str(trace.path), point)
+        check(scenario)
+        if not train and not _same_data(scenario, recorded):
+            raise scenario.located(
+                ("learning", "dataset"),
+                f"another than {trace.dataset['name']}, which is recorded; it is not opened to "
+                "re-time a run; allow training (--train)",
+            )
+
+
+def _same_data(one: Scenario, other: Scenario) -> bool:
+    return one.learning.dataset == other.learning.dataset
 
 
 def _timed(
@@ -125,49 +156,105 @@ def _timed(
     """Points by what is recorded alone, shared among processes."""
     numbered = list(enumerate(points))
     if min(workers, len(points)) < 2:
-        recorded = trace.recorded()
+        recorded = _Recorded.of(trace)
         for number, point in numbered:
-            yield number, _time(trace, recorded, number, point, folder)
+            yield number, _time(recorded, number, point, folder)
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     size = max(1, min(_CHUNK, len(points) // workers))
     chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         done = [pool.submit(_time_several, trace.path, chunk, folder) for chunk in chunks]
-        for chunk in as_completed(done):
-            yield from chunk.result()
+        try:
+            for chunk in as_completed(done):
+                yield from chunk.result()
+        except BrokenProcessPool as error:
+            raise ExecutorError(
+                "a process that re-timed points was killed (out of memory?); take fewer --workers"
+            ) from error
 
 
 def _time_several(
     path: Path, points: list[tuple[int, Point]], folder: Path | None
 ) -> list[tuple[int, dict[str, Any]]]:
-    trace, recorded = _read(path)
-    return [(number, _time(trace, recorded, number, point, folder)) for number, point in points]
+    recorded = _read(path)
+    return [(number, _time(recorded, number, point, folder)) for number, point in points]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    """What a trace holds, read once.
+
+    Attributes:
+        learns: the name of all that its results depend on, but where and by which code they were
+            computed.
+    """
+
+    trace: Trace
+    manifests: dict[Key, Manifest]
+    located: Located
+    learns: str
+
+    @classmethod
+    def of(cls, trace: Trace) -> _Recorded:
+        """Read it."""
+        facts = trace.dataset
+        located = Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
+        parts = build(loads(trace.scenario, str(trace.path)), located=located)
+        return cls(
+            trace=trace,
+            manifests=trace.recorded(),
+            located=located,
+            learns=parts.algorithm.name,
+        )
+
+    def computed_by(self, parts: Parts) -> Key:
+        """As in the trace's keys, whichever machine and version it comes from.
+
+        Counts and scores are re-timed as they were recorded: a run on a GPU, on a machine without.
+        """
+        by: Key = self.trace.attributes["computed_by"]
+        return by if parts.algorithm.name == self.learns else computed_by(parts)
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path) -> tuple[Trace, dict[Key, Manifest]]:
-    trace = Trace(path)
-    return trace, trace.recorded()
+def _read(path: Path) -> _Recorded:
+    return _Recorded.of(Trace(path))
 
 
-def _recorded_data(trace: Trace) -> Located:
-    facts = trace.dataset
-    return Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
+class _AsRecorded(Store):
+    """A frozen store that promises by a trace's own names.
+
+    Args:
+        recorded: what the trace holds.
+        parts: a point's.
+        unrecorded: gives the counts of what it lacks.
+    """
+
+    def __init__(
+        self, recorded: _Recorded, parts: Parts, unrecorded: Callable[[Recipe[Any]], Manifest]
+    ) -> None:
+        super().__init__(
+            lambda value: value.manifest(), recorded.manifests, frozen=True, unrecorded=unrecorded
+        )
+        self._now, self._then = computed_by(parts), recorded.computed_by(parts)
+
+    def promise(self, recipe: Recipe[T]) -> Promise[T]:
+        """By the name that it was recorded under."""
+        if self._now != self._then:
+            recipe = recipe._replace(name=recipe.name.replace(self._now, self._then))
+        return super().promise(recipe)
 
 
-def _time(
-    trace: Trace, recorded: dict[Key, Manifest], number: int, point: Point, folder: Path | None
-) -> dict[str, Any]:
+def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
     """One point by what is recorded alone."""
+    trace = recorded.trace
     scenario = loads(trace.scenario, str(trace.path), point)
-    parts = build(scenario, located=_recorded_data(trace))
+    parts = build(scenario, located=recorded.located)
     missing = _Missing(parts)
-    store = Store(
-        lambda value: value.manifest(), recorded, frozen=True, unrecorded=missing.forecast
-    )
+    store = _AsRecorded(recorded, parts, missing.forecast)
     row = _play(parts, store, _out(trace, number, folder))
-    return _changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
+    return changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
 
 def _train(
@@ -176,6 +263,12 @@ def _train(
     """One point, what is not recorded computed anew."""
     scenario = loads(trace.scenario, str(trace.path), point)
     parts = build(scenario, data_dir, device=host.device)
+    found, facts = parts.located.dataset, trace.dataset
+    if found.digest() != facts["digest"] and _same_data(scenario, loads(trace.scenario)):
+        raise ScenarioError(
+            f"{trace.path}: was run on {facts['name']}, and {found.name} as found now is other "
+            "data; give the --data-dir of the run"
+        )
     recorded = trace.recorded()
     disk, executor = host.open_store(parts), host.make_executor(parts)
     known = recorded if disk is None else {**disk.manifests(), **recorded}
@@ -188,12 +281,13 @@ def _train(
         executor.close()
         if disk is not None:
             disk.close()
-    row = _changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
+    row = changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
     return number, row
 
 
-def _changed(point: Point) -> dict[str, Any]:
-    return {".".join(one.path): one.value for one in point}
+def changed(point: Point) -> dict[str, Any]:
+    """The first columns of a point's row."""
+    return {".".join(one.path): one.shown for one in point}
 
 
 def _out(trace: Trace, number: int, folder: Path | None) -> Path | None:
@@ -205,14 +299,20 @@ class _Missing:
 
     def __init__(self, parts: Parts) -> None:
         self.turns = 0
-        self.first = ""
+        self._turn = self._other = ""
         self._first = parts.algorithm.forecast
+
+    @property
+    def first(self) -> str:
+        """The first turn, else the first of all; empty where nothing was missing."""
+        return self._turn or self._other
 
     def note(self, recipe: Recipe[Any]) -> None:
         """One that is not recorded."""
         if recipe.verb.__name__ == "train":
             self.turns += 1
-        self.first = self.first or str(recipe)
+            self._turn = self._turn or str(recipe)
+        self._other = self._other or str(recipe)
 
     def forecast(self, recipe: Recipe[Any]) -> Manifest:
         """Its counts, from those of what it is made from."""
@@ -271,9 +371,13 @@ class _Totals:
         scores = pd.DataFrame(self._scores, columns=[name for name, _ in COLUMNS["scores"]])
         curve = curve_of(scores, holders)
         at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
+        target_s = inf if at is None else float(curve["time_s"].iloc[at])
+        if stop.accuracy is not None and curve["accuracy"].iloc[:at].isna().any():
+            # it may have been reached where the accuracy is not known
+            target_s = nan
         return {
             "time_s": self._end_s,
-            "target_s": inf if at is None else float(curve["time_s"].iloc[at]),
+            "target_s": target_s,
             "rounds": sum(count == holders for count in self._ended.values()),
             "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
             "down_bytes": self._down_bytes,
@@ -299,4 +403,4 @@ def _play(parts: Parts, store: Store, out: Path | None) -> dict[str, Any]:
         raise
     if writer is not None:
         writer.close(f"complete: {status}")
-    return totals.row(parts) | {"status": status}
+    return totals.row(parts) | {"status": f"complete: {status}"}

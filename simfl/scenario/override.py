@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import yaml
@@ -47,11 +48,20 @@ class Override:
         Raises:
             ScenarioError: as `parse`, or no value.
         """
-        key, sign, values = text.partition("=")
-        several = cls.parse(f"{key}{sign}[{values}]")
+        key, _, values = text.partition("=")
+        cls.parse(f"{key}=" if "=" in text else text)
+        try:
+            several = cls.parse(f"{key}=[{values}]")
+        except ScenarioError as error:
+            raise ScenarioError(f"{text}: the values are not YAML; quote them") from error
         if not several.value:
             raise ScenarioError(f"{text}: no value; write key.path=a,b,c")
-        return [cls(several.path, value, f"{key}={value}") for value in several.value]
+        return [cls(several.path, value, f"{key}={_written(value)}") for value in several.value]
+
+    @property
+    def shown(self) -> Any:
+        """The value for tables and names: mappings and lists as they are written."""
+        return _written(self.value) if isinstance(self.value, dict | list) else self.value
 
     def apply(self, data: dict[str, Any]) -> None:
         """Set the value in ``data``, in place.
@@ -67,3 +77,9 @@ class Override:
                     f"{self.text}: '{part}' holds a value, no keys; see the scenario for the path"
                 )
         at[self.path[-1]] = self.value
+
+
+def _written(value: Any) -> str:
+    """A value in one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=inf)
+    return str(text).removesuffix("\n").removesuffix("\n...")
