@@ -136,6 +136,10 @@ class Participant:
     index: int
     samples: int
 
+    def __repr__(self) -> str:
+        # part of every key, hence by hand: the generated one takes three times as long
+        return f"Participant(index={self.index}, samples={self.samples})"
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -143,3 +147,6 @@ class Turn:
 
     client: int
     index: int
+
+    def __repr__(self) -> str:
+        return f"Turn(client={self.client}, index={self.index})"

@@ -11,7 +11,7 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.errors import ProtocolError
 from simfl.events.activity import Activity, parallel
 from simfl.events.node import Node
-from simfl.memo import Received
+from simfl.memo import Artifact, Received
 from simfl.options import Positive
 from simfl.protocols.base import ProtocolOptions, Run, RunProtocol
 from simfl.registry import PROTOCOLS
@@ -41,8 +41,8 @@ def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) 
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)
 
-    def visit(client: Node, t: int, state: Any) -> Activity[Received[Any]]:
-        down = yield from server.send(client, run.promise(algorithm.share, state), round=t)
+    def visit(client: Node, t: int, message: Artifact[Any]) -> Activity[Received[Any]]:
+        down = yield from server.send(client, message, round=t)
         received = Received(down, run.participant(server))
         local = yield from client.compute(algorithm.adopt, run.state_of(client), received, round=t)
         local = yield from client.compute(algorithm.train, local, Turn(client.index, t), round=t)
@@ -52,7 +52,8 @@ def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) 
 
     for t in range(1, options.rounds + 1):
         cohort = run.sample(options.cohort, t)
-        updates = yield from parallel(run.env, (visit(c, t, model) for c in cohort))
+        message = run.promise(algorithm.share, model)
+        updates = yield from parallel(run.env, (visit(c, t, message) for c in cohort))
         model = yield from server.compute(algorithm.aggregate, model, tuple(updates), round=t)
         run.observe(t, model)
 
