@@ -83,13 +83,18 @@ class Bench:
             assert done.returncode == 0, done.stderr
         return Trace(path)
 
-    def same(self, path: Path, *words: str) -> bool:
-        """Whether a trace is complete, and its tables are those of the undisturbed run."""
+    def differs(self, path: Path, *words: str) -> str:
+        """Where a trace is not that of the undisturbed run; empty if it is."""
         try:
             one, other = Trace(path), self.undisturbed(*words)
-        except SimflError:
-            return False
-        return one.complete and all(one.raw(t).tobytes() == other.raw(t).tobytes() for t in COLUMNS)
+        except SimflError as error:
+            return str(error)
+        if one.status != other.status:
+            return f"{path.name}: {one.status}, not {other.status}"
+        tables = [t for t in COLUMNS if one.raw(t).tobytes() != other.raw(t).tobytes()]
+        if one.attributes["computed_by"] != other.attributes["computed_by"]:
+            return f"{path.name}: simfl was changed meanwhile"
+        return f"{path.name}: {', '.join(tables)}" if tables else ""
 
 
 def scenario(name: str, seed: int, rounds: int | None = None) -> list[str]:
@@ -169,8 +174,7 @@ def kill_often(bench: Bench, kills: int) -> None:
         words = scenario(name, 100 + found.runs)
         path = bench.folder / f"killed-{found.runs}.h5"
         finish_by_kills(bench, words, path, store, kills, found)
-        if not bench.same(path, *words):
-            found.wrong.append(f"{path.name} differs")
+        found.wrong += filter(None, [bench.differs(path, *words)])
         found.runs += 1
     disk = Disk(store)
     held = disk.info()
@@ -258,11 +262,11 @@ def two_at_once(bench: Bench) -> None:
             )
             for words, path, kind in zip(pair, paths, ("pool", "inline"), strict=True)
         ]
-        said = [process.communicate()[1] for process in processes]
-        fine = not any(said) and not sound(store)
-        fine = fine and all(bench.same(p, *words) for p, words in zip(paths, pair, strict=True))
-        told = "both complete, tables as without a store, store sound"
-        bench.say(f"two runs at once, {title}", fine, told if fine else str(said))
+        wrong = [process.communicate()[1] for process in processes] + [sound(store)]
+        wrong += [bench.differs(p, *words) for p, words in zip(paths, pair, strict=True)]
+        told = "; ".join(filter(None, wrong))
+        fine = "both complete, tables as without a store, store sound"
+        bench.say(f"two runs at once, {title}", not told, told or fine)
 
 
 @contextmanager
@@ -309,8 +313,8 @@ def full_disk(bench: Bench) -> None:
                 again = bench.run("resume", path, *store)
             else:
                 again = bench.run("run", *words, "--out", path, *store)
-            if again.returncode or sound(place / "store") or not bench.same(path, *words):
-                wrong.append(f"{kib} KiB, then room: {again.stderr} {sound(place / 'store')}")
+            after = [again.stderr, sound(place / "store"), bench.differs(path, *words)]
+            wrong += [f"{kib} KiB, then room: {found}" for found in after if found]
     told = (
         f"{how} of 16 KiB to 64 MiB: {stopped} of 7 stopped with one line "
         f"({' | '.join(sorted(messages))}); with room, all ended with tables as undisturbed"
@@ -345,9 +349,10 @@ def spoilt(bench: Bench) -> None:
     mended = f"remove the folder {store}" in done.stderr and len(done.stderr.splitlines()) == 1
     shutil.rmtree(store)
     after = bench.run("run", *words, "--out", again, "--store", store)
-    fine = not read and named and mended and after.returncode == 0 and bench.same(again, *words)
+    differs = bench.differs(again, *words)
+    fine = not read and named and mended and after.returncode == 0 and not differs
     told = f"{len(sizes)} cuts of {len(whole)} bytes, each refused; the message names file and mend"
-    bench.say("truncated index", fine, told if fine else f"{read} read; {done.stderr}")
+    bench.say("truncated index", fine, told if fine else f"{read} read; {done.stderr} {differs}")
 
     values = sorted(store.glob("values/*/*.value"))
     for path in values:
@@ -358,9 +363,10 @@ def spoilt(bench: Bench) -> None:
     longer = scenario(NAMES[0], 11, ROUNDS[NAMES[0]] + 20)
     out = bench.folder / "values.h5"
     done = bench.run("run", *longer, "--out", out, "--store", store)
-    fine = done.returncode == 0 and len(values) > 5 and bench.same(out, *longer)
+    differs = bench.differs(out, *longer)
+    fine = done.returncode == 0 and len(values) > 5 and not differs
     told = f"all {len(values)} values cut or altered: a longer run computes them anew, tables same"
-    bench.say("spoilt values", fine, told if fine else done.stderr)
+    bench.say("spoilt values", fine, told if fine else f"{done.stderr} {differs}")
 
 
 def main() -> None:

@@ -71,7 +71,6 @@ class Bench:
         return self.calls
 
     def alive(self) -> list[int]:
-        gc.collect()
         return sorted(thing.number for thing in Thing.alive)
 
     def fail(self, kind: str) -> None:
@@ -191,6 +190,7 @@ def test_what_is_interned_crosses_once_and_comes_back_as_itself(
     bench = Bench()
     pool = make_pool(bench, workers=1)
     # forked before there is any
+    gc.collect()
     assert call(pool, bench.alive) == []
     inner = Thing(2)
     outer = Thing(1, inner)
@@ -207,6 +207,7 @@ def test_what_is_interned_crosses_once_and_comes_back_as_itself(
 def test_what_is_dropped_here_is_dropped_there(make_pool: Callable[..., Pool]) -> None:
     bench = Bench()
     pool = make_pool(bench, workers=1)
+    gc.collect()
     assert call(pool, bench.alive) == []
     things = [Thing(number) for number in range(4)]
     call(pool, bench.same, things)
