@@ -7,6 +7,7 @@ import logging
 import sys
 from enum import StrEnum
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -369,8 +370,15 @@ def _size(text: str) -> int:
 
 
 def _refuse_table(path: Path | None) -> None:
-    if path is not None and path.suffix not in (".csv", ".parquet"):
+    """Before anything is computed for it."""
+    if path is None or path.suffix == ".csv":
+        return
+    if path.suffix != ".parquet":
         raise ScenarioError(f"--table {path}: give a name that ends in .csv or .parquet")
+    if find_spec("pyarrow") is None:
+        raise ScenarioError(
+            f"--table {path}: Parquet needs pyarrow; pip install 'simfl[parquet]', or give a .csv"
+        )
 
 
 def _write_table(found: DataFrame, path: Path | None) -> None:
@@ -380,13 +388,7 @@ def _write_table(found: DataFrame, path: Path | None) -> None:
     if path.suffix == ".csv":
         found.to_csv(path, index=False)
         return
-    try:
-        found.to_parquet(path, index=False)
-    except ImportError as error:
-        raise ScenarioError(
-            f"--table {path}: pandas needs pyarrow for Parquet; pip install 'simfl[parquet]', or "
-            "give a .csv"
-        ) from error
+    found.to_parquet(path, index=False)
 
 
 def _load(scenario: str, overrides: list[str] | None, seed: int | None) -> Scenario:

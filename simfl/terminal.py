@@ -25,7 +25,7 @@ from simfl.simulation import Listeners, Outcome
 from simfl.units import show_bytes, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
-_WIDE: Final = 160
+_WIDEST: Final = 10_000
 
 
 class Live:
@@ -251,7 +251,8 @@ class Points:
         self._ended += 1
         if self._quiet:
             return
-        changed = ", ".join(f"{key}={value}" for key, value in row.items() if "." in key)
+        keys = list(row)[: next(n for n, key in enumerate(row) if key in ("time_s", "status"))]
+        changed = ", ".join(f"{key}={_cell(key, row[key])}" for key in keys)
         took = f"{show_seconds(row['time_s'])} simulated" if "time_s" in row else row["status"]
         self._console.print(f"{self._ended}. {changed}: {took}", markup=False)
 
@@ -263,20 +264,23 @@ def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> Non
         if column not in ("first_anew", "status"):
             table.add_column(_HEADS.get(column, column), justify="right", no_wrap=True)
     table.add_column("ended by", no_wrap=True)
-    for _, row in points.iterrows():
+    for row in points.to_dict("records"):
         cells = [_cell(n, row[n]) for n in points.columns if n not in ("first_anew", "status")]
         table.add_row(*map(Text, cells), Text(str(row["status"]).removeprefix("complete: ")))
     # whole, also where the terminal is narrow: figures that are cut are none
-    console.print(table, width=max(console.width, _WIDE), crop=False)
-    anew = points[points["anew"] > 0] if "anew" in points else points.iloc[:0]
+    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    console.print(table, crop=False)
+    anew = points[points["first_anew"] != ""] if "anew" in points else points.iloc[:0]
     if len(anew) and trained:
         console.print(f"  {int(anew['anew'].sum()):,} turns were not recorded, and were trained")
     elif len(anew):
-        first = anew.iloc[0]
+        turns = int(anew["anew"].sum())
+        # a turn says more than an evaluation
+        first = anew.sort_values("anew", key=lambda turns: turns == 0, kind="stable").iloc[0]
+        what = f"{turns:,} turns are not recorded, first" if turns else "not recorded:"
         console.print(
             f"  [yellow]{len(anew)} of {len(points)} points compute something else[/yellow]: "
-            f"{int(anew['anew'].sum()):,} turns are not recorded, first {first['first_anew']}; "
-            "their accuracies are unknown; train them with --train"
+            f"{what} {first['first_anew']}; their accuracies are unknown; compute them with --train"
         )
 
 
@@ -303,6 +307,8 @@ _HEADS: Final = {
 
 
 def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, float) and isnan(value):
         return "-"
     if column in ("time_s", "target_s"):

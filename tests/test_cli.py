@@ -1,16 +1,31 @@
 """The command line as a person meets it."""
 
+import gc
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import h5py
+import pandas as pd
 import pytest
+import typer
+from rich.console import Console
 
 import simfl
-from simfl.cli import main
+from simfl.cli import app, main
+from simfl.memo import Disk
+from simfl.record.schema import COLUMNS
+from simfl.recording import Progress
+from simfl.simulation import Listeners
+from simfl.terminal import show_points
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "pi_lenet.yaml"
 SMOKE = "smoke/prunefl_federated"
@@ -217,6 +232,253 @@ def test_every_packaged_scenario_is_valid_and_tells_editors_its_schema(
     first = (SCENARIO.parent / f"{name}.yaml").read_text().splitlines()[0]
     schema = first.removeprefix("# yaml-language-server: $schema=")
     assert (SCENARIO.parent / f"{name}.yaml").parent.joinpath(schema).resolve().is_file()
+
+
+# studies -------------------------------------------------------------------------------------
+
+FEDAVG = "smoke/fedavg_access_links"
+BRIEF = [
+    "learning.model={name: simple_cnn}",
+    "learning.local={batch_size: 9, learning_rate: 0.1, steps: 1}",
+]
+UP = "platform.network.up=1 Mbit/s,5 Mbit/s"
+ROUNDS = "protocol.rounds=5,6"
+
+
+def tables(path: Path) -> dict[str, bytes]:
+    trace = simfl.Trace(path)
+    return {table: trace.raw(table).tobytes() for table in COLUMNS}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run with its store."""
+    out = tmp_path_factory.mktemp("recorded") / "run.h5"
+    simfl.run(simfl.load(FEDAVG, BRIEF), out=out, executor="inline")
+    return out
+
+
+@pytest.fixture
+def own(recorded: Path, tmp_path: Path) -> Path:
+    """The same in a folder of its own."""
+    return Path(shutil.copytree(recorded.parent, tmp_path / "own")) / "run.h5"
+
+
+def test_whatif_tells_the_points_and_what_is_not_recorded(call: Call, own: Path) -> None:
+    done = call("whatif", own, UP, ROUNDS, "seed=4,9")
+    assert done.returncode == 0, done.stderr
+    # the points as they end, on standard error
+    assert "platform.network.up=1 Mbit/s, protocol.rounds=6, seed=9: " in done.stderr
+    assert len(done.stderr.splitlines()) == 8
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1 + 8 + 1
+    # narrow or not, no figure is cut
+    assert "\u2026" not in done.stdout
+    heads = "platform.network.up protocol.rounds seed simulated to target rounds accuracy down up"
+    assert " ".join(lines[0].split()) == f"{heads} turns not recorded ended by"
+    assert "6 of 8 points compute something else: 72 turns are not recorded" in lines[-1]
+    assert "first train Turn(client=" in lines[-1]
+    assert lines[-1].endswith("their accuracies are unknown; compute them with --train")
+    trained = call("whatif", own, "protocol.rounds=5,6", "--train", "--executor", "inline")
+    assert trained.stdout.splitlines()[-1] == "  3 turns were not recorded, and were trained"
+    assert " - " not in trained.stdout
+    quiet = call("whatif", own, UP, "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_whatif_writes_a_table_and_traces(call: Call, own: Path, tmp_path: Path) -> None:
+    table, traces = tmp_path / "new" / "points.csv", tmp_path / "traces"
+    changes = [UP, "codec={name: coo},{name: dense}", "protocol.cohort=3,null"]
+    done = call("whatif", own, *changes, "--table", table, "--traces", traces, "--quiet")
+    assert done.returncode == 0, done.stderr
+    read = pd.read_csv(table, keep_default_na=False)
+    found = simfl.whatif(own, *changes)
+    assert list(read.columns) == list(found.columns)
+    for column in ("time_s", "rounds", "down_bytes", "up_bytes", "turns", "anew", "status"):
+        assert read[column].tolist() == found[column].tolist()
+    assert read["codec"].tolist() == ["{name: coo}"] * 2 + ["{name: dense}"] * 2 + (
+        ["{name: coo}"] * 2 + ["{name: dense}"] * 2
+    )
+    paths = sorted(traces.iterdir())
+    assert [path.name for path in paths] == [f"run-{number:04d}.h5" for number in range(8)]
+    assert [simfl.Trace(path).activities["end_s"].iloc[-1] for path in paths] == (
+        found["time_s"].tolist()
+    )
+
+
+@pytest.mark.parametrize("command", ["whatif", "sweep"])
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_computed(
+    call: Call, own: Path, tmp_path: Path, command: str
+) -> None:
+    words = [own, UP] if command == "whatif" else [FEDAVG, UP, "--out", tmp_path / "out"]
+    for name in ("points.xlsx", "points"):
+        line = refused(call(command, *words, "--table", tmp_path / name))
+        assert line.endswith(f"{name}: give a name that ends in .csv or .parquet")
+    if find_spec("pyarrow") is None:
+        line = refused(call(command, *words, "--table", tmp_path / "points.parquet"))
+        assert line.endswith("needs pyarrow; pip install 'simfl[parquet]', or give a .csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_and_failures_in_a_table_of_points() -> None:
+    points = pd.DataFrame(
+        {
+            "protocol.cohort": pd.Series([3, None], dtype=object),
+            "time_s": [12.34, float("nan")],
+            "target_s": [float("inf"), float("nan")],
+            "rounds": [5.0, float("nan")],
+            "accuracy": [0.5, float("nan")],
+            "status": ["complete: 5 rounds", "failed: [out] of memory"],
+        }
+    )
+    for width in (20, 300):
+        console = Console(file=StringIO(), width=width, soft_wrap=True)
+        show_points(console, points, trained=False)
+        one, two = console.file.getvalue().splitlines()[1:]  # type: ignore[attr-defined]
+        assert one.split() == ["3", "12.3", "s", "never", "5", "0.5000", "5", "rounds"]
+        assert two.split() == ["null", "-", "-", "-", "-", "failed:", "[out]", "of", "memory"]
+
+
+def test_sweep_tells_and_writes_its_points(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [FEDAVG, *BRIEF, "platform.devices.pi4.model=pi4,pi5", "--out", out]
+    done = call("sweep", *words, "--executor", "inline")
+    assert done.returncode == 2
+    told = done.stderr.splitlines()
+    assert "platform.devices.pi4.model=pi5: failed: " in told[1]
+    assert told[2:] == [f"error: 1 of 2 points failed; the others stand in {out}"]
+    table = pd.read_csv(out / "sweep.csv")
+    assert table["platform.devices.pi4.model"].tolist() == ["pi4", "pi5"]
+    assert table["status"][0] == "complete: 5 rounds"
+    assert "unknown device 'pi5'; did you mean 'pi4'?" in table["status"][1]
+    assert simfl.Trace(table["trace"][0]).complete
+    assert "complete" not in done.stdout
+    named = call("sweep", *words[:-2], "--out", out, "--table", tmp_path / "t.csv", "--quiet")
+    assert named.stderr.splitlines() == [f"error: 1 of 2 points failed; the others stand in {out}"]
+    assert pd.read_csv(tmp_path / "t.csv").equals(table)
+
+
+# traces and stores ---------------------------------------------------------------------------
+
+
+def old_version(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = 1
+
+
+# what becomes of a trace, and words of the message
+SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (Path.unlink, "no such file; give the HDF5 file of a run"),
+    "no trace": (lambda path: path.write_text("text"), "not a whole trace"),
+    "empty": (lambda path: path.write_bytes(b""), "not a whole trace"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:9000]), "not a whole trace"),
+    "cut early": (lambda path: path.write_bytes(path.read_bytes()[:40]), "not a whole trace"),
+    "version 1": (old_version, "not a trace of this version of simfl; run the scenario again"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "not a whole trace"),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_trace_that_cannot_be_read_is_one_line(call: Call, own: Path, fault: str) -> None:
+    spoil, told = SPOILT[fault]
+    spoil(own)
+    for words in (["whatif", own, UP], ["resume", own], ["report", own]):
+        line = refused(call(*words))
+        assert line.startswith(f"error: {own}: {told}")
+
+
+def test_an_unfinished_trace_is_not_re_timed(call: Call, recorded: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+
+    def stop(now: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        simfl.run(simfl.load(FEDAVG, BRIEF), out=path, listeners=Listeners(round=stop))
+    gc.collect()  # and with the run, its lock
+    line = refused(call("whatif", path, UP))
+    assert line.endswith(f"an unfinished run (interrupted); simfl resume {path} first")
+    # without the model that was kept it is computed anew
+    assert call("store", "gc", tmp_path / ".simfl", "--limit", "0 B").returncode == 0
+    assert call("resume", path, "--quiet").returncode == 0
+    assert tables(path) == tables(recorded)
+
+
+def test_a_run_says_what_ran_it_and_what_was_recorded(call: Call, tmp_path: Path) -> None:
+    def told(*words: str) -> str:
+        out = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        return call("run", FEDAVG, *BRIEF, "--out", out, *words).stdout
+
+    assert "turns trained: 15   executor: inline\n" in told("--executor", "inline")
+    assert "turns trained: 0; 15 more were recorded already\n" in told()
+    assert "turns trained: 15   executor: " in told("--no-store")
+
+
+def test_store_info_and_gc(call: Call, own: Path, tmp_path: Path) -> None:
+    store, whole = own.parent / ".simfl", tmp_path / "whole.h5"
+    longer = [*BRIEF, "protocol.rounds=6"]
+    simfl.run(simfl.load(FEDAVG, longer), out=whole, store=False, executor="inline")
+    said = " ".join(call("store", "info", store).stdout.split())
+    assert "fedavg simple_cnn digits seed 4" in said
+    kept = len(list(store.glob("values/*/*.value")))
+    assert f"values kept {kept}, " in said
+    assert "of 2.00 GiB" in said
+    done = call("store", "gc", store, "--limit", "0 B")
+    assert done.returncode == 0, done.stderr
+    assert "freed; counts and scores are kept" in done.stdout
+    assert list(store.glob("values/*/*.value")) == []
+    assert "values kept 0, 0 B of 0 B" in " ".join(call("store", "info", store).stdout.split())
+    # what was kept is computed again
+    words = ["--executor", "inline", "--quiet", "--traces", tmp_path / "traces"]
+    again = call("whatif", own, "protocol.rounds=6", "--train", *words)
+    assert again.returncode == 0, again.stderr
+    assert tables(tmp_path / "traces" / "run-0000.h5") == tables(whole)
+    assert call("run", FEDAVG, *longer, "--out", own.parent / "again.h5").returncode == 0
+    assert tables(own.parent / "again.h5") == tables(whole)
+    disk = Disk(store)
+    assert disk.info().values == 0
+    disk.close()
+    assert call("store", "gc", store, "--limit", "1 GB").returncode == 0
+    assert "of 953.67 MiB" in call("store", "info", store).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["info"], "runs/.simfl: no store; give its folder, .simfl beside the traces"),
+        (["gc"], "runs/.simfl: no store; give its folder, .simfl beside the traces"),
+        (["gc", "elsewhere", "--limit", "5"], "--limit 5: '5' has no unit"),
+        (["gc", "elsewhere", "--limit", "5 s"], "--limit 5 s: "),
+        (["gc", "elsewhere", "--limit", "-5 MB"], "--limit -5 MB: give 0 B or more"),
+        (["gc", "elsewhere", "--limit", "nan MB"], "--limit nan MB: "),
+        (["gc", "elsewhere", "--limit", "inf MB"], "--limit inf MB: "),
+    ],
+)
+def test_mistakes_about_stores_are_one_line(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIMFL_STORE", raising=False)
+    assert refused(call("store", *words)).startswith(f"error: {told}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_and_option_has_a_help(call: Call) -> None:
+    def commands(group: Any, *path: str) -> list[tuple[tuple[str, ...], Any]]:
+        found = [(path, group)]
+        for name, command in getattr(group, "commands", {}).items():
+            found += commands(command, *path, name)
+        return found
+
+    for path, command in commands(typer.main.get_command(app)):
+        done = call(*path, "--help")
+        assert done.returncode == 0, done.stderr
+        assert command.help
+        said = "".join(done.stdout.split())
+        assert "".join(command.help.split()) in said
+        for option in command.params:
+            assert option.help, (path, option.name)
+            assert "".join(option.help.split()) in said, (path, option.name)
 
 
 @pytest.mark.slow
