@@ -11,12 +11,11 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from math import inf, nan
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,37 +33,23 @@ from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
 from simfl.record import Trace, TraceWriter
 from simfl.record.curve import curve_of, row_reached
-from simfl.record.schema import COLUMNS
+from simfl.record.schema import COLUMNS, KEY
 from simfl.recording import Recording
 from simfl.running import Forecast, Parts, Simulation
 from simfl.scenario import Scenario, loads
-from simfl.scenario.override import Override
+from simfl.scenario.override import Point as Point
+from simfl.scenario.override import points_of as points_of
 from simfl.simulation import promiser
 from simfl.work import Manifest
 
 T = TypeVar("T")
-Point = tuple[Override, ...]
 # points that a process takes at a time
 _CHUNK: Final = 4
-
-
-def points_of(changes: Iterable[str]) -> list[Point]:
-    """The grid of ``key.path=a,b,c`` texts: every combination, the last key fastest.
-
-    >>> [[one.value for one in point] for point in points_of(["seed=1,2", "stop.time=1 h"])]
-    [[1, '1 h'], [2, '1 h']]
-
-    Raises:
-        ScenarioError: not of that form, or a key is given twice.
-    """
-    several = [Override.parse_several(text) for text in changes]
-    paths = [overrides[0].path for overrides in several]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ScenarioError(
-                f"{'.'.join(path)}: given twice; write all its values as one, key=a,b,c"
-            )
-    return list(product(*several))
+_KEY_AT: Final = {
+    table: [name for name, _ in columns].index("key")
+    for table, columns in COLUMNS.items()
+    if ("key", KEY) in columns
+}
 
 
 def whatif(
@@ -85,7 +70,8 @@ def whatif(
         train: compute what is not recorded, and only that; opens the data set.
         data_dir: where data sets lie, for training.
         host: store and executor, for training.
-        folder: where to write a trace for each point; None for none.
+        folder: where to write a trace for each point; None for none. What was missing and not
+            computed has no key there, and the status names the first of it.
         on_point: called with each row.
 
     Returns:
@@ -200,13 +186,8 @@ class _Recorded:
         """Read it."""
         facts = trace.dataset
         located = Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
-        parts = build(loads(trace.scenario, str(trace.path)), located=located)
-        return cls(
-            trace=trace,
-            manifests=trace.recorded(),
-            located=located,
-            learns=parts.algorithm.name,
-        )
+        learns = build(loads(trace.scenario, str(trace.path)), located=located).algorithm.name
+        return cls(trace=trace, manifests=trace.recorded(), located=located, learns=learns)
 
     def computed_by(self, parts: Parts) -> Key:
         """As in the trace's keys, whichever machine and version it comes from.
@@ -253,7 +234,7 @@ def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -
     parts = build(scenario, located=recorded.located)
     missing = _Missing(parts)
     store = _AsRecorded(recorded, parts, missing.forecast)
-    row = _play(parts, store, _out(trace, number, folder))
+    row = _play(parts, store, _out(trace, number, folder), missing)
     return changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
 
@@ -299,6 +280,7 @@ class _Missing:
 
     def __init__(self, parts: Parts) -> None:
         self.turns = 0
+        self.keys: set[Key] = set()
         self._turn = self._other = ""
         self._first = parts.algorithm.forecast
 
@@ -313,6 +295,7 @@ class _Missing:
             self.turns += 1
             self._turn = self._turn or str(recipe)
         self._other = self._other or str(recipe)
+        self.keys.add(recipe.key)
 
     def forecast(self, recipe: Recipe[Any]) -> Manifest:
         """Its counts, from those of what it is made from."""
@@ -327,10 +310,11 @@ class _Totals:
 
     Args:
         writer: the trace; None for none.
+        guessed: keys of what is no result: the trace must not hand it on as one.
     """
 
-    def __init__(self, writer: TraceWriter | None) -> None:
-        self._writer = writer
+    def __init__(self, writer: TraceWriter | None, guessed: set[Key]) -> None:
+        self._writer, self._guessed = writer, guessed
         self._scores: list[tuple[Any, ...]] = []
         self._end_s = 0.0
         self._turns = self._down_bytes = self._up_bytes = 0
@@ -353,6 +337,9 @@ class _Totals:
         elif table == "scores":
             self._scores.append(row)
         if self._writer is not None:
+            at = _KEY_AT.get(table)
+            if at is not None and row[at] in self._guessed:
+                row = (*row[:at], "", *row[at + 1 :])
             self._writer.append(table, row)
 
     def manifest(self, manifest: Manifest) -> int:
@@ -386,11 +373,13 @@ class _Totals:
         }
 
 
-def _play(parts: Parts, store: Store, out: Path | None) -> dict[str, Any]:
+def _play(
+    parts: Parts, store: Store, out: Path | None, guessed: _Missing | None = None
+) -> dict[str, Any]:
     """Run to the end; the row, but for what was missing."""
     env = simpy.Environment()
     writer = None if out is None else TraceWriter(out, node_rows(parts), attributes(parts))
-    totals = _Totals(writer)
+    totals = _Totals(writer, guessed.keys if guessed else set())
     promise = promiser(parts, store)
     recording = Recording(env, parts, totals, promise, store, None)
     simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
@@ -402,5 +391,6 @@ def _play(parts: Parts, store: Store, out: Path | None) -> dict[str, Any]:
             writer.abandon()
         raise
     if writer is not None:
-        writer.close(f"complete: {status}")
+        lacks = f"; not recorded: {guessed.first}" if guessed and guessed.keys else ""
+        writer.close(f"complete: {status}{lacks}")
     return totals.row(parts) | {"status": f"complete: {status}"}

@@ -270,9 +270,21 @@ def test_anew_is_what_a_fresh_run_trains_and_is_not_recorded(
     [row] = simfl.whatif(base, change, folder=tmp_path).to_dict("records")
     assert row["anew"] == len(due)
     timed = simfl.Trace(tmp_path / "run-0000.h5")
-    # all but the scores: time and bytes follow from counts alone
-    for table in ("activities", "transfers", "nodes", "manifests"):
-        assert tables(timed)[table] == tables(fresh)[table]
+    # time and bytes follow from counts alone; what is guessed has no name
+    assert tables(timed)["nodes"] == tables(fresh)["nodes"]
+    assert tables(timed)["manifests"] == tables(fresh)["manifests"]
+    for table in ("activities", "transfers", "scores"):
+        one, other = getattr(timed, table), getattr(fresh, table)
+        known = one["key"] != ""
+        assert one[known].equals(other[known])
+        rest = [name for name in one.columns if name not in ("key", "accuracy", "loss")]
+        assert one[rest].equals(other[rest])
+        if table == "scores":
+            assert one["accuracy"].isna().equals(~known)
+    assert due.isdisjoint(timed.recorded())
+    assert timed.status == fresh.status + (f"; not recorded: {row['first_anew']}" if due else "")
+    again = simfl.whatif(timed).to_dict("records")[0]
+    assert (again["anew"], again["time_s"]) == (row["anew"], row["time_s"])
     if due:
         first = fresh.activities[fresh.activities["key"].isin(due)].iloc[0]
         client = fresh.nodes.set_index("node")["index"][first["node"]]
@@ -282,8 +294,8 @@ def test_anew_is_what_a_fresh_run_trains_and_is_not_recorded(
     else:
         assert row["first_anew"] == ""
         assert row["accuracy"] == summarise(fresh).accuracy
-    known = {"protocol.rounds=6": 2 * 3, "codec={name: coo}": 0, "seed=8": TURNS}
-    assert row["anew"] == known.get(change, row["anew"])
+    counted = {"protocol.rounds=6": 2 * 3, "codec={name: coo}": 0, "seed=8": TURNS}
+    assert row["anew"] == counted.get(change, row["anew"])
 
 
 def test_scores_that_are_not_recorded_are_unknown(base: simfl.Trace) -> None:

@@ -1,8 +1,10 @@
-"""Overrides from the command line: ``key.path=value``."""
+"""Overrides from the command line, ``key.path=value``, and grids of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from math import inf
 from typing import Any
 
@@ -77,6 +79,28 @@ class Override:
                     f"{self.text}: '{part}' holds a value, no keys; see the scenario for the path"
                 )
         at[self.path[-1]] = self.value
+
+
+Point = tuple[Override, ...]
+
+
+def points_of(changes: Iterable[str]) -> list[Point]:
+    """The grid of ``key.path=a,b,c`` texts: every combination, the last key fastest.
+
+    >>> [[one.value for one in point] for point in points_of(["seed=1,2", "stop.time=1 h"])]
+    [[1, '1 h'], [2, '1 h']]
+
+    Raises:
+        ScenarioError: not of that form, or a key is given twice.
+    """
+    several = [Override.parse_several(text) for text in changes]
+    paths = [overrides[0].path for overrides in several]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ScenarioError(
+                f"{'.'.join(path)}: given twice; write all its values as one, key=a,b,c"
+            )
+    return list(product(*several))
 
 
 def _written(value: Any) -> str:
