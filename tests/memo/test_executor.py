@@ -1,14 +1,13 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from time import sleep
 from typing import Any
 
 import pytest
 
 from simfl.learning.problem import Problem
 from simfl.learning.state import ModelState
-from simfl.memo import Executor, Inline
+from simfl.memo import Executor, Inline, auto
 from simfl.memo.auto import Auto
 from simfl.memo.executor import Batched, Job
 from simfl.memo.pool import Pool
@@ -131,11 +130,28 @@ def test_turns_of_unlike_shape_stand_beside_each_other(make_problem: MakeProblem
         assert [bits(state) for state in stacked] == [bits(state) for state in alone]
 
 
+class Clock:
+    """The host's, that goes on when an executor works: on a busy machine another would not do."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(auto, "perf_counter", clock)
+    return clock
+
+
 class Paced:
     """An executor that takes so long for each turn, or for a group of them."""
 
-    def __init__(self, name: str, each_s: float = 0.0, group_s: float = 0.0) -> None:
+    def __init__(self, clock: Clock, name: str, each_s: float = 0.0, group_s: float = 0.0) -> None:
         self.name, self.closed, self.ran = name, 0, 0
+        self._clock = clock
         self._each_s, self._group_s = each_s, group_s
         self._rested = True
 
@@ -146,8 +162,8 @@ class Paced:
     def run(self, verb: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if not self._rested:
             self._rested = True
-            sleep(self._group_s)
-        sleep(self._each_s)
+            self._clock.now_s += self._group_s
+        self._clock.now_s += self._each_s
         self.ran += 1
         return verb(*args)
 
@@ -187,73 +203,77 @@ def rounds(executor: Executor, number: int, cohort: int = 4) -> None:
 )
 def test_auto_keeps_the_fastest(
     caplog: pytest.LogCaptureFixture,
+    clock: Clock,
     paces: tuple[float, float, float],
     ideal: int,
     chosen: str,
     tried: set[str],
 ) -> None:
     first, second, alone = (
-        Paced(name, pace) for name, pace in zip(("first", "second", "alone"), paces, strict=True)
+        Paced(clock, name, pace)
+        for name, pace in zip(("first", "second", "alone"), paces, strict=True)
     )
-    auto = Auto([first, second, alone], ideal)
-    rounds(auto, 1)
-    assert auto.says == ""
+    chooser = Auto([first, second, alone], ideal)
+    rounds(chooser, 1)
+    assert chooser.says == ""
     with caplog.at_level(logging.INFO, "simfl"):
-        rounds(auto, 5)
-    assert auto.says.startswith(f"{chosen} (a turn took: alone ")
-    assert auto.says.count(" ms") == len(tried)
-    assert all(f"{name} " in auto.says for name in tried)
-    assert f"executor: {auto.says}" in caplog.messages
+        rounds(chooser, 5)
+    assert chooser.says.startswith(f"{chosen} (a turn took: alone ")
+    assert chooser.says.count(" ms") == len(tried)
+    assert all(f"{name} " in chooser.says for name in tried)
+    assert f"executor: {chooser.says}" in caplog.messages
     # the losers are let go at once, and run nothing any more
     closed = {executor.name: executor.closed for executor in (first, second, alone)}
     assert closed == {name: int(name != chosen) for name in closed}
     ran = {executor.name: executor.ran for executor in (first, second, alone)}
     assert {name for name, times in ran.items() if times} == tried
-    rounds(auto, 2)
+    rounds(chooser, 2)
     after = {executor.name: executor.ran for executor in (first, second, alone)}
     assert {name for name in ran if after[name] != ran[name]} == {chosen}
-    auto.close()
+    chooser.close()
     assert min(executor.closed for executor in (first, second, alone)) == 1
 
 
-def test_auto_counts_what_a_group_costs_as_a_whole() -> None:
+def test_auto_counts_what_a_group_costs_as_a_whole(clock: Clock) -> None:
     """Getting under way is paid once for a group: what is slow alone may be fast for many."""
-    stacked, alone = Paced("stacked", 0.001, group_s=0.012), Paced("alone", 0.005)
-    auto = Auto([stacked, alone], 100)
-    rounds(auto, 4, cohort=10)
-    assert auto.says.startswith("stacked")
-    auto = Auto([Paced("stacked", 0.001, group_s=0.03), Paced("alone", 0.005)], 100)
-    rounds(auto, 6, cohort=3)
-    assert auto.says.startswith("alone")
+    stacked, alone = Paced(clock, "stacked", 0.001, group_s=0.012), Paced(clock, "alone", 0.005)
+    chooser = Auto([stacked, alone], 100)
+    rounds(chooser, 4, cohort=10)
+    assert chooser.says.startswith("stacked")
+    chooser = Auto(
+        [Paced(clock, "stacked", 0.001, group_s=0.03), Paced(clock, "alone", 0.005)], 100
+    )
+    rounds(chooser, 6, cohort=3)
+    assert chooser.says.startswith("alone")
 
 
-def test_auto_with_one_candidate_measures_nothing() -> None:
-    alone = Paced("alone")
-    auto = Auto([alone], 1)
-    rounds(auto, 3)
-    assert auto.says == ""
+def test_auto_with_one_candidate_measures_nothing(clock: Clock) -> None:
+    alone = Paced(clock, "alone")
+    chooser = Auto([alone], 1)
+    rounds(chooser, 3)
+    assert chooser.says == ""
     assert alone.ran == 15
-    auto.close()
+    chooser.close()
     assert alone.closed == 1
 
 
-def test_auto_decides_nothing_on_turns_that_come_one_by_one() -> None:
-    first, alone = Paced("first"), Paced("alone")
-    auto = Auto([first, alone], 2)
-    rounds(auto, 20, cohort=1)
-    assert auto.says == ""
+def test_auto_decides_nothing_on_turns_that_come_one_by_one(clock: Clock) -> None:
+    first, alone = Paced(clock, "first"), Paced(clock, "alone")
+    chooser = Auto([first, alone], 2)
+    rounds(chooser, 20, cohort=1)
+    assert chooser.says == ""
     assert (first.ran, alone.ran) == (0, 40)
-    auto.close()
+    chooser.close()
 
 
 def test_a_failure_passes_through_auto() -> None:
     bench = Bench()
-    auto = Auto([Batched(), Inline()], 2)
-    jobs = start_all(auto, bench.train, 1, 2, 3, -1)
+    chooser = Auto([Batched(), Inline()], 2)
+    jobs = start_all(chooser, bench.train, 1, 2, 3, -1)
     with pytest.raises(ValueError, match="negative"):
         jobs[0].result()
     assert jobs[0].result() == 10
-    auto.close()
+    chooser.close()
 
 
 def test_all_executors_give_the_same_bits(make_problem: MakeProblem) -> None:
