@@ -215,6 +215,9 @@ def whatif(
     _write_table(found, table)
     if not quiet:
         terminal.show_points(out, found, trained=train)
+    failed = found["status"].str.startswith("failed")
+    if failed.any():
+        _fail(f"{int(failed.sum())} of {len(found)} points failed; the table says why")
 
 
 @app.command()

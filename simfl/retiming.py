@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf, nan
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,7 +27,7 @@ from simfl.assembly import attributes, build, check, computed_by, node_rows
 from simfl.cost.link import SERVER
 from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
-from simfl.errors import ExecutorError, ScenarioError, TraceError
+from simfl.errors import DataError, ExecutorError, RecordError, SimflError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
@@ -101,7 +101,10 @@ def whatif(
     rows: dict[int, dict[str, Any]] = {}
     played: Iterator[tuple[int, dict[str, Any]]]
     if train:
-        played = (_train(trace, n, point, data_dir, host, folder) for n, point in enumerate(points))
+        played = (
+            (n, _or_failed(point, partial(_train, trace, n, point, data_dir, host, folder)))
+            for n, point in enumerate(points)
+        )
     else:
         played = _timed(trace, points, folder, host.workers)
     for number, row in played:
@@ -144,7 +147,7 @@ def _timed(
     if min(workers, len(points)) < 2:
         recorded = _Recorded.of(trace)
         for number, point in numbered:
-            yield number, _time(recorded, number, point, folder)
+            yield number, _or_failed(point, partial(_time, recorded, number, point, folder))
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     size = max(1, min(_CHUNK, len(points) // workers))
@@ -164,7 +167,25 @@ def _time_several(
     path: Path, points: list[tuple[int, Point]], folder: Path | None
 ) -> list[tuple[int, dict[str, Any]]]:
     recorded = _read(path)
-    return [(number, _time(recorded, number, point, folder)) for number, point in points]
+    return [
+        (number, _or_failed(point, partial(_time, recorded, number, point, folder)))
+        for number, point in points
+    ]
+
+
+def _or_failed(point: Point, play: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A point's row; of one that cannot be, such as a device that is too small, the reason.
+
+    Raises:
+        RecordError: it is the machine that failed.
+        DataError: there is no data to train any point on.
+    """
+    try:
+        return play()
+    except (RecordError, DataError):
+        raise
+    except SimflError as error:
+        return changed(point) | {"status": f"failed: {error}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,13 +261,13 @@ def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -
 
 def _train(
     trace: Trace, number: int, point: Point, data_dir: Path | None, host: Host, folder: Path | None
-) -> tuple[int, dict[str, Any]]:
+) -> dict[str, Any]:
     """One point, what is not recorded computed anew."""
     scenario = loads(trace.scenario, str(trace.path), point)
     parts = build(scenario, data_dir, device=host.device)
     found, facts = parts.located.dataset, trace.dataset
     if found.digest() != facts["digest"] and _same_data(scenario, loads(trace.scenario)):
-        raise ScenarioError(
+        raise DataError(
             f"{trace.path}: was run on {facts['name']}, and {found.name} as found now is other "
             "data; give the --data-dir of the run"
         )
@@ -262,8 +283,7 @@ def _train(
         executor.close()
         if disk is not None:
             disk.close()
-    row = changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
-    return number, row
+    return changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
 
 def changed(point: Point) -> dict[str, Any]:
@@ -294,11 +314,17 @@ class _Missing:
         if recipe.verb.__name__ == "train":
             self.turns += 1
             self._turn = self._turn or str(recipe)
-        self._other = self._other or str(recipe)
+        if recipe.heavy or recipe.counts is None:
+            self._other = self._other or str(recipe)
         self.keys.add(recipe.key)
 
     def forecast(self, recipe: Recipe[Any]) -> Manifest:
         """Its counts, from those of what it is made from."""
+        if not recipe.heavy and not any(a.key in self.keys for a in recipe.inputs()):
+            # of what is recorded, by a rule: no guess
+            followed = recipe.forecast()
+            if followed is not None:
+                return followed
         self.note(recipe)
         if recipe.verb.__name__ == "score":
             return Manifest(metrics={"accuracy": nan, "loss": nan})
@@ -359,8 +385,8 @@ class _Totals:
         curve = curve_of(scores, holders)
         at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
         target_s = inf if at is None else float(curve["time_s"].iloc[at])
-        if stop.accuracy is not None and curve["accuracy"].iloc[:at].isna().any():
-            # it may have been reached where the accuracy is not known
+        if stop.accuracy is None or curve["accuracy"].iloc[:at].isna().any():
+            # no target; or it may have been reached where the accuracy is not known
             target_s = nan
         return {
             "time_s": self._end_s,

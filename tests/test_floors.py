@@ -55,7 +55,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "retiming": (
         5,
-        "assembly cost datafolder datasets hosting memo record recording running scenario simulation",
+        "assembly cost datafolder datasets hosting memo record recording running scenario "
+        "simulation",
         "pandas simpy",
     ),
     "grid": (5, "hosting record retiming scenario simulation", "pandas"),

@@ -93,9 +93,8 @@ def main() -> None:
                 alone_s = each_s
         events = events_of(args.rounds, args.data_dir, path)
         bare_s = min(bare(events) for _ in range(5))
-        print(
-            f"{events:,} events a point; bare SimPy {bare_s:.3f} s; what-if {alone_s / bare_s:.1f} x"
-        )
+        factor = alone_s / bare_s
+        print(f"{events:,} events a point; bare SimPy {bare_s:.3f} s; what-if {factor:.1f} x")
 
 
 if __name__ == "__main__":

@@ -5,4 +5,14 @@ from simfl.memo.executor import Executor, Inline
 from simfl.memo.recipe import Artifact, Received, Recipe, counted
 from simfl.memo.store import Promise, Store
 
-__all__ = ["Artifact", "Disk", "Executor", "Inline", "Promise", "Received", "Recipe", "Store", "counted"]
+__all__ = [
+    "Artifact",
+    "Disk",
+    "Executor",
+    "Inline",
+    "Promise",
+    "Received",
+    "Recipe",
+    "Store",
+    "counted",
+]

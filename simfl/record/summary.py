@@ -22,7 +22,7 @@ class Summary:
         accuracy: of the last evaluation, of peers the mean; nan if there was none.
         best_accuracy: of all evaluations.
         target: the scenario's accuracy to reach, if any, held ``consecutive`` evaluations.
-        target_s: simulated time at which that was so; inf if never.
+        target_s: simulated time at which that was so; inf if never, nan without target.
         target_round: the round of it.
         round_s: mean simulated length of a round.
         round_compute_s: mean, of the slowest client's or peer's computing in it.
@@ -75,7 +75,7 @@ def summarise(trace: Trace) -> Summary:
         best_accuracy=float(accuracy.max()) if len(accuracy) else float("nan"),
         target=target,
         consecutive=consecutive,
-        target_s=trace.time_to_accuracy(target, consecutive) if target else float("inf"),
+        target_s=trace.time_to_accuracy(target, consecutive) if target else float("nan"),
         target_round=trace.rounds_to_accuracy(target, consecutive) if target else None,
         round_s=(float(ends_s.iloc[-1]) - first_s) / rounds if rounds else float("nan"),
         round_compute_s=float(compute.mean()) if len(compute) else float("nan"),
