@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # of the speed-up that so many processes could give: near enough to look no further
 _ENOUGH: Final = 0.65
+_LONG_S: Final = 0.1
 # computations for each process that could run them
 _WARMING: Final = 10
 _MEASURED: Final = 10
@@ -25,8 +26,8 @@ _MEASURED: Final = 10
 class Auto:
     """Tries each executor on some computations that are outstanding together.
 
-    Two computations run alone, for the rate of one; then each candidate gets a few to warm up, and
-    a few more to be measured.
+    One computation or two run alone, for the rate of one; then each candidate gets a few to warm
+    up, and a few more to be measured.
 
     Args:
         candidates: what to choose among; the first is tried first, the last runs what is alone.
@@ -75,8 +76,10 @@ class Auto:
         """Run the first few for what is to be known next; the others."""
         alone = self._candidates[-1]
         if alone.name not in self._measured_s:
-            # whichever comes first also warms up libraries: the second is measured
-            self._run(alone, group[:1])
+            self._measure(alone, group[:1])
+            if self._measured_s[alone.name] >= _LONG_S:
+                return group[1:]
+            # whichever comes first also warms up libraries: of short ones, the second counts
             self._measure(alone, group[1:2])
             return group[2:]
         candidate = next(c for c in self._candidates if c.name not in self._measured_s)
