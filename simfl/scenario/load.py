@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def loads(
     Raises:
         ScenarioError: not YAML, or not a valid scenario.
     """
-    data, lines = parse_yaml(text, source)
+    data, lines = _parsed(text, source)
     if not isinstance(data, dict):
         raise ScenarioError(f"{source}:1: not a mapping; a scenario starts with 'name: ...'")
     applied = [Override.parse(item) if isinstance(item, str) else item for item in overrides]
@@ -66,6 +67,10 @@ def loads(
         raise
     scenario._place = place
     return scenario
+
+
+# a study reads one text at each of its points; what is kept is not changed, but copied
+_parsed = lru_cache(maxsize=4)(parse_yaml)
 
 
 def _suggest_replacing(override: Override, message: str) -> None:
