@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-from simfl.memo.executor import Args, Executor, Job, Verb
+from simfl.memo.executor import Args, Executor, Job, Verb, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Auto:
     def __init__(self, candidates: Sequence[Executor], ideal: int) -> None:
         self._candidates, self._ideal = list(candidates), ideal
         self._chosen: Executor | None = candidates[0] if len(candidates) == 1 else None
-        self._outstanding: list[_Measured] = []
+        self._outstanding: list[Waiting] = []
         self._measured_s: dict[str, float] = {}
         self._warm: set[str] = set()
 
@@ -55,12 +55,12 @@ class Auto:
         """To the chosen one; before there is one, gather."""
         if self._chosen is not None:
             return self._chosen.start(verb, args)
-        job = _Measured(self, verb, args)
+        job = Waiting(self, verb, args)
         if verb.__name__ == "train":
             self._outstanding.append(job)
         return job
 
-    def run(self, wanted: _Measured) -> None:
+    def run(self, wanted: Waiting) -> None:
         """Run what is outstanding, the wanted one among it, and learn from it."""
         group, self._outstanding = self._outstanding, []
         if wanted not in group:
@@ -72,7 +72,7 @@ class Auto:
             group = self._learn(group)
         self._run(self._chosen or self._candidates[-1], group)
 
-    def _learn(self, group: list[_Measured]) -> list[_Measured]:
+    def _learn(self, group: list[Waiting]) -> list[Waiting]:
         """Run the first few for what is to be known next; the others."""
         alone = self._candidates[-1]
         if alone.name not in self._measured_s:
@@ -97,12 +97,12 @@ class Auto:
         for candidate in self._candidates:
             candidate.close()
 
-    def _measure(self, executor: Executor, group: list[_Measured]) -> None:
+    def _measure(self, executor: Executor, group: list[Waiting]) -> None:
         begun_s = perf_counter()
         self._run(executor, group)
         self._measured_s[executor.name] = (perf_counter() - begun_s) / len(group)
 
-    def _run(self, executor: Executor, group: list[_Measured]) -> None:
+    def _run(self, executor: Executor, group: list[Waiting]) -> None:
         if group:
             self._warm.add(executor.name)
         jobs = [executor.start(job.verb, job.args) for job in group]
@@ -119,18 +119,3 @@ class Auto:
                 if candidate is not self._chosen:
                     candidate.close()
             log.info("executor: %s", self.says)
-
-
-class _Measured:
-    """A call that waits for its group."""
-
-    def __init__(self, executor: Auto, verb: Verb, args: Args) -> None:
-        self.verb, self.args = verb, args
-        self.done: list[Any] = []
-        self._executor = executor
-
-    def result(self) -> Any:
-        """Have it run, if that has not been done."""
-        if not self.done:
-            self._executor.run(self)
-        return self.done[0]

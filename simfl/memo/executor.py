@@ -64,6 +64,28 @@ class _Later:
         return self.verb(*self.args)
 
 
+class Group(Protocol):
+    """What runs calls that wait for each other."""
+
+    def run(self, wanted: Waiting) -> None:
+        """Give the wanted call its result, and others beside it theirs."""
+
+
+class Waiting:
+    """A call that waits for others beside it."""
+
+    def __init__(self, group: Group, verb: Verb, args: Args) -> None:
+        self.verb, self.args = verb, args
+        self.done: list[Any] = []
+        self._group = group
+
+    def result(self) -> Any:
+        """Have it run, if that has not been done."""
+        if not self.done:
+            self._group.run(self)
+        return self.done[0]
+
+
 class Batched:
     """In this process, with all that are outstanding at the first join: stacked, where they can be.
 
@@ -78,16 +100,16 @@ class Batched:
 
     def __init__(self, most: int = 16) -> None:
         self._most = most
-        self._outstanding: list[_Stacked] = []
+        self._outstanding: list[Waiting] = []
 
     def start(self, verb: Verb, args: Args) -> Job:
         """Gather it."""
-        job = _Stacked(self, verb, args)
+        job = Waiting(self, verb, args)
         if _stacked_verb(verb) is not None:
             self._outstanding.append(job)
         return job
 
-    def run(self, wanted: _Stacked) -> None:
+    def run(self, wanted: Waiting) -> None:
         """Run what is outstanding and of the same verb, the wanted one among it."""
         together = _stacked_verb(wanted.verb)
         if together is None:
@@ -105,21 +127,6 @@ class Batched:
     def close(self) -> None:
         """Forget what nobody joined."""
         self._outstanding = []
-
-
-class _Stacked:
-    """A call that waits for others beside it."""
-
-    def __init__(self, executor: Batched, verb: Verb, args: Args) -> None:
-        self.verb, self.args = verb, args
-        self.done: list[Any] = []
-        self._executor = executor
-
-    def result(self) -> Any:
-        """Have it run, if that has not been done."""
-        if not self.done:
-            self._executor.run(self)
-        return self.done[0]
 
 
 def _stacked_verb(verb: Verb) -> Callable[[list[Args]], list[Any]] | None:

@@ -64,6 +64,11 @@ class Recipe(NamedTuple, Generic[T]):
         """The hash of the name and the arguments: artifacts by key, plain values by ``repr``."""
         return key_of(self.name, *map(_name, self.args))
 
+    @property
+    def word(self) -> str:
+        """The verb's name."""
+        return self.name.partition(" ")[0]
+
     def inputs(self) -> list[Any]:
         """The artifacts among the arguments."""
         found: list[Any] = []
@@ -85,8 +90,7 @@ class Recipe(NamedTuple, Generic[T]):
 
     def __str__(self) -> str:
         """For messages: the verb, and whose turn it is."""
-        verb = self.name.partition(" ")[0]
-        return " ".join([verb, *(repr(arg) for arg in self.args if isinstance(arg, Turn))])
+        return " ".join([self.word, *(repr(arg) for arg in self.args if isinstance(arg, Turn))])
 
 
 def counted(arg: Any) -> Any:

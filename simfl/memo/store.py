@@ -81,7 +81,7 @@ class Store:
 
         What was recorded, and is not at hand, was kept in its time.
         """
-        if self._frozen or not (artifact.in_memory or artifact.key not in self.recorded):
+        if self._frozen or (artifact.key in self.recorded and not artifact.in_memory):
             return
         value = artifact.value
         if self._disk is not None:
@@ -160,8 +160,7 @@ class Store:
             return
         job = promise.job
         value = recipe.run() if job is None else job.result()
-        verb = recipe.name.partition(" ")[0]
-        self.computed[verb] = self.computed.get(verb, 0) + 1
+        self.computed[recipe.word] = self.computed.get(recipe.word, 0) + 1
         if promise.expected is not None and self.count(value) != promise.expected:
             raise RuntimeError(f"{recipe}: the algorithm's rule for its counts is wrong")
         promise.keep(value)
@@ -172,8 +171,7 @@ class Store:
         recipe = promise.recipe
         if known is not None:
             if recipe is not None:
-                verb = recipe.name.partition(" ")[0]
-                self.found[verb] = self.found.get(verb, 0) + 1
+                self.found[recipe.word] = self.found.get(recipe.word, 0) + 1
             return known
         if recipe is not None and self._unrecorded is not None:
             known = self._unrecorded(recipe)
