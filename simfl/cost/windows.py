@@ -1,0 +1,315 @@
+"""TCP flows in progress, window by window: a state machine that is handed the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simfl.cost import window_kernel as kernel
+from simfl.cost.route import Route
+from simfl.cost.transport import HEADER_BYTES, Transport
+from simfl.cost.wires import Link, Path
+
+# what waits in front of a link of which nothing is said: 100 ms of its rate, at least 64 KiB
+# (assumed; the depth that operators' gear of 2010 to 2020 is most often configured to)
+_QUEUE_S: Final = 0.1
+_QUEUE_LEAST_BYTES: Final = 65_536
+_CONTROLS: Final = {"cubic": kernel.CUBIC, "reno": kernel.RENO, "bbr": kernel.BBR}
+
+
+# tables by flow and hop, in the order in which the compiled part takes them; a kind each: link,
+# queue, usage
+_HOPS: Final = (0, 1, 2, 0, 1, 2)
+_OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
+# a path without latency and time on the wire would make endless rounds of no length
+_RTT_LEAST_S: Final = 1e-6
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Where things stood at ``from_s``; the tables have been played on to ``clock_s``."""
+
+    from_s: float
+    end_s: float
+    clock_s: float
+    flows: NDArray[Any]
+    links: NDArray[Any]
+    queues: NDArray[Any]
+
+
+class WindowFlows:
+    """Flows over links, each with a congestion window.
+
+    Times are absolute seconds that never fall. Simultaneous starts are ordered by their keys, so
+    the order of calls does not matter; losses are drawn from the seed and the flow's key alone.
+    """
+
+    def __init__(self, links: Sequence[Link], transport: Transport, *, seed: int) -> None:
+        self._given = links
+        self._transport = transport
+        self._seed = np.uint64(seed % 2**64)
+        self._segment_bits = 8.0 * transport.mss_bytes
+        self._links = np.zeros(len(links), kernel.LINK)
+        self._queue_of: dict[tuple[int, int], int] = {}
+        for index, link in enumerate(links):
+            # a wire has one queue; a cell one of the access point (-1) and one of each station
+            for station in range(-1, len(link.cell.station_bps) if link.cell else 0):
+                self._queue_of[index, station] = len(self._queue_of)
+            self._links[index]["fair"] = link.discipline == "fq_codel"
+            self._links[index]["capacity"] = _capacity(link, 0.0)
+        self._queues = np.zeros(len(self._queue_of), kernel.QUEUE)
+        for (index, _), queue in self._queue_of.items():
+            cell = links[index].cell
+            self._queues[queue]["link"] = index
+            self._queues[queue]["radio"] = cell is not None
+            # what one acknowledged aggregate lets go arrives together, and is lost together
+            self._queues[queue]["cluster"] = max(cell.aggregation / 2, 1.0) if cell else 1.0
+            self._queues[queue]["limit_bits"] = self._queue_bits(links[index])
+        self._flows = np.zeros(16, kernel.FLOW)
+        self._hops = [np.zeros((16, 4), np.float64 if kind == 2 else np.int64) for kind in _HOPS]
+        self._active: list[int] = []
+        self._free = list(range(16))[::-1]
+        self._slots: dict[int, int] = {}
+        self._count = 0
+        self._clock_s = 0.0
+        self._ahead: _Ahead | None = None
+        self._in_use: tuple[NDArray[np.int64], ...] | None = None
+        self._changes: dict[int, float] = {}
+        self.sent_bits = np.zeros(len(links))
+        self.cut_bits = np.zeros(len(links))
+
+    def __len__(self) -> int:
+        """How many are in progress."""
+        return len(self._slots)
+
+    def start(self, now_s: float, path: Path, route: Route, nbytes: int, *, key: int) -> int:
+        """Begin a flow and give its number; numbers rise.
+
+        Args:
+            now_s: simulated time.
+            path: of one hop at least.
+            route: of the same path.
+            nbytes: of payload, positive.
+            key: names the flow wherever and whenever it is simulated; its losses follow from it.
+        """
+        self._advance(now_s)
+        slot = self._take_slot(max(len(path.out), len(path.back)))
+        transport = self._transport
+        self._flows[slot] = np.zeros((), kernel.FLOW)
+        flow = self._flows[slot]
+
+        flow["key"], flow["state"] = key % 2**64, kernel.WAITING
+        flow["control"] = _CONTROLS[transport.congestion_control]
+        flow["hops"], flow["back_hops"] = len(path.out), len(path.back)
+        flow["bottleneck"] = -1
+        flow["fair"] = any(self._links[hop.link]["fair"] for hop in path.out)
+        flow["born_s"] = now_s
+        setup_s = route.setup_s if transport.connection_setup == "cold" else 0.0
+        flow["timer_s"] = now_s + setup_s
+        flow["rtt_s"], flow["out_s"] = max(route.rtt_s, _RTT_LEAST_S), route.out_s
+        flow["loss"], flow["burst"] = route.loss, route.burst
+        flow["limit"] = max(transport.receive_window_bytes / transport.mss_bytes, 1.0)
+        flow["left_bits"] = 8.0 * nbytes
+        flow["window"] = transport.initial_window if transport.slow_start else flow["limit"]
+        flow["threshold"] = inf
+        flow["epoch_s"] = flow["queued_since_s"] = inf
+        for hops, links, queues, usage, into in (
+            (path.out, _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, route.usage),
+            (path.back, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE, route.back_usage),
+        ):
+            for at, hop in enumerate(hops):
+                # a station sends first of all hops; everybody else gets it from the access point
+                queue = self._queue_of[hop.link, hop.station if at == 0 else -1]
+                self._hops[links][slot, at], self._hops[queues][slot, at] = hop.link, queue
+                self._hops[usage][slot, at] = into[at]
+        for hop in path.out:
+            self.sent_bits[hop.link] += 8.0 * nbytes
+        self._count += 1
+        self._slots[self._count] = slot
+        self._active.append(slot)
+        self._active.sort(key=lambda s: (self._flows[s]["born_s"], self._flows[s]["key"]))
+        self._in_use = None
+        return self._count
+
+    def cut(self, now_s: float, flow: int) -> float:
+        """End a flow in progress; its share goes back. Gives the payload bits that were left."""
+        self._advance(now_s)
+        slot = self._slots[flow]
+        left_bits = float(self._flows[slot]["left_bits"])
+        for at in range(self._flows[slot]["hops"]):
+            self.cut_bits[self._hops[_OUT_LINK][slot, at]] += left_bits
+        self._drop(flow)
+        return left_bits
+
+    def next_s(self) -> float:
+        """When `ended` must be asked again, if nothing else happens; inf: never."""
+        if self._ahead is None:
+            self._look_ahead()
+        assert self._ahead is not None
+        return min(self._ahead.end_s, self._next_change_s())
+
+    def ended(self, now_s: float) -> list[int]:
+        """Flows whose last byte has arrived by now, in the order of their numbers; each once."""
+        self._advance(now_s)
+        over = [
+            number
+            for number, slot in self._slots.items()
+            if self._flows[slot]["state"] == kernel.ARRIVING
+            and self._flows[slot]["arrives_s"] <= now_s
+        ]
+        for number in over:
+            self._drop(number)
+        return over
+
+    def left_bits(self, now_s: float, flow: int) -> float:
+        """Payload bits that a flow in progress has still to send."""
+        self._advance(now_s)
+        return float(self._flows[self._slots[flow]]["left_bits"])
+
+    def rate_bps(self, flow: int) -> float:
+        """Payload bits per second now; 0 between two windows."""
+        return float(self._flows[self._slots[flow]]["rate_bps"])
+
+    def table(self, now_s: float) -> NDArray[Any]:
+        """The links as they stand: `simfl.cost.window_kernel.LINK` records."""
+        self._advance(now_s)
+        return self._links.copy()
+
+    def _advance(self, now_s: float) -> None:
+        """Bring every flow up to now, and every rate that changes over time."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            if ahead.clock_s > now_s:
+                self._restore(ahead)
+            else:
+                self._clock_s = ahead.clock_s
+        while self._clock_s < now_s:
+            change_s = self._next_change_s()
+            until_s = min(now_s, change_s)
+            if self._active:
+                self._play(until_s, stop_at_end=False)
+            self._clock_s = until_s
+            if change_s <= now_s:
+                self._change_capacities()
+
+    def _look_ahead(self) -> None:
+        """Play on until a flow ends, keeping what there was: something may come before."""
+        self._change_capacities()
+        active, links, queues = self._arrays()[:3]
+        self._ahead = _Ahead(
+            self._clock_s, inf, self._clock_s,
+            self._flows[active], self._links[links], self._queues[queues],
+        )  # fmt: skip
+        if self._active:
+            self._ahead.clock_s, self._ahead.end_s = self._play(
+                self._next_change_s(), stop_at_end=True
+            )
+
+    def _restore(self, ahead: _Ahead) -> None:
+        active, links, queues = self._arrays()[:3]
+        self._flows[active], self._links[links] = ahead.flows, ahead.links
+        self._queues[queues] = ahead.queues
+        self._clock_s = ahead.from_s
+
+    def _play(self, until_s: float, *, stop_at_end: bool) -> tuple[float, float]:
+        transport = self._transport
+        active, links, queues = self._arrays()
+        clock_s, end_s = kernel.advance(
+            self._clock_s, until_s, stop_at_end, self._seed, transport.windows, transport.loss,
+            self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
+            *self._hops,
+        )  # fmt: skip
+        return float(clock_s), float(end_s)
+
+    def _arrays(self) -> tuple[NDArray[np.int64], ...]:
+        """Slots of the flows in progress, and the links and queues on their paths."""
+        if self._in_use is None:
+            active = np.array(self._active, np.int64)
+            links, queues = set[int](), set[int]()
+            for slot in self._active:
+                out, back = self._flows[slot]["hops"], self._flows[slot]["back_hops"]
+                links.update(self._hops[_OUT_LINK][slot, :out], self._hops[_BACK_LINK][slot, :back])
+                queues.update(
+                    self._hops[_OUT_QUEUE][slot, :out], self._hops[_BACK_QUEUE][slot, :back]
+                )
+            self._in_use = (
+                active,
+                np.array(sorted(links), np.int64),
+                np.array(sorted(queues), np.int64),
+            )
+            self._changes = {
+                int(link): trace.next_change_s(self._clock_s)
+                for link in self._in_use[1]
+                if (trace := self._given[link].trace) is not None
+            }
+            self._refresh(self._in_use[1])
+        return self._in_use
+
+    def _next_change_s(self) -> float:
+        self._arrays()
+        return min(self._changes.values(), default=inf)
+
+    def _change_capacities(self) -> None:
+        for link, change_s in self._changes.items():
+            if change_s <= self._clock_s:
+                trace = self._given[link].trace
+                assert trace is not None
+                self._links[link]["capacity"] = trace.rate_at(self._clock_s)
+                self._changes[link] = trace.next_change_s(self._clock_s)
+        self._share()
+
+    def _refresh(self, links: NDArray[np.int64]) -> None:
+        """Capacities now, of links that were idle."""
+        for link in links:
+            self._links[link]["capacity"] = _capacity(self._given[link], self._clock_s)
+
+    def _share(self) -> None:
+        active, links, queues = self._arrays()
+        if len(active):
+            kernel.share(
+                self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
+                *self._hops,
+            )  # fmt: skip
+
+    def _drop(self, number: int) -> None:
+        slot = self._slots.pop(number)
+        self._flows[slot]["state"] = kernel.FREE
+        self._active.remove(slot)
+        self._free.append(slot)
+        links = self._arrays()[1] if self._in_use is not None else []
+        for link in links:
+            self._links[link]["load"] = 0.0
+        self._in_use = None
+        self._share()
+
+    def _take_slot(self, hops: int) -> int:
+        if not self._free:
+            size = len(self._flows)
+            self._flows = np.concatenate([self._flows, np.zeros(size, kernel.FLOW)])
+            self._hops = [np.concatenate([table, np.zeros_like(table)]) for table in self._hops]
+            self._free = list(range(size, 2 * size))[::-1]
+        while hops > self._hops[0].shape[1]:
+            self._hops = [np.concatenate([t, np.zeros_like(t)], axis=1) for t in self._hops]
+        return self._free.pop()
+
+    def _queue_bits(self, link: Link) -> float:
+        """Payload that may wait in front of a link."""
+        packet_bytes = self._transport.mss_bytes + HEADER_BYTES + link.overhead_bytes
+        queue_bytes = link.queue_bytes
+        if queue_bytes == inf:
+            rates = link.trace.rates_bps if link.trace else [link.rate_bps]
+            rate_bps = max(link.cell.station_bps if link.cell else rates)
+            queue_bytes = max(_QUEUE_S * rate_bps / 8, _QUEUE_LEAST_BYTES)
+        return 8.0 * queue_bytes * self._transport.mss_bytes / packet_bytes
+
+
+def _capacity(link: Link, now_s: float) -> float:
+    """Bits per second of a wire; all of the air of a cell."""
+    if link.cell is not None:
+        return 1.0
+    return link.trace.rate_at(now_s) if link.trace is not None else link.rate_bps
