@@ -9,7 +9,7 @@ plain arrays of records; :mod:`simfl.cost.windows` owns them.
 
 Sources: Ha, Rhee and Xu, CUBIC, 2008, and RFC 9438 (growth, beta, fast convergence); Ha and Rhee,
 Hybrid Slow Start, 2011, with the thresholds of Linux 6 (net/ipv4/tcp_cubic.c); RFC 5681 (Reno);
-RFC 6928 (initial window); RFC 6298 (timeout); RFC 8289 (CoDel); Heusse et al., 2003 (802.11).
+RFC 6928 (initial window); RFC 8985 (tail loss probe); RFC 8289 (CoDel); Heusse et al., 2003 (802.11).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ FLOW: Final = np.dtype(
         ("bottleneck", "i8"),
         ("fair", "i8"),
         ("first", "i8"),
+        ("recovering", "i8"),
         ("born_s", "f8"),
         ("timer_s", "f8"),
         ("arrives_s", "f8"),
@@ -125,8 +126,6 @@ _RENO_GROWTH: Final = 3 * (1 - _BETA) / (1 + _BETA)
 # RFC 8289, section 4.2 and 4.3
 _CODEL_TARGET_S: Final = 0.005
 _CODEL_INTERVAL_S: Final = 0.100
-# Linux TCP_RTO_MIN
-_TIMEOUT_LEAST_S: Final = 0.2
 # acknowledgements may take this much of a link at most
 _RESERVE_MOST: Final = 0.98
 
@@ -402,7 +401,9 @@ def _loses(
             lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-dropped)
         link = flows[f].bottleneck
         if link >= 0 and links[link].fair:
-            if flows[f].own_queue_s <= _CODEL_TARGET_S:
+            # one packet in the queue is never too many (RFC 8289, section 5.4)
+            queued_bits = flows[f].own_queue_s * flows[f].rate_bps
+            if flows[f].own_queue_s <= _CODEL_TARGET_S or queued_bits < 2 * segment_bits:
                 flows[f].queued_since_s = _NEVER
             elif flows[f].queued_since_s == _NEVER:
                 flows[f].queued_since_s = now_s
@@ -417,8 +418,8 @@ def _loses(
 
 
 @njit(cache=True)
-def _adapt(f: Any, now_s: Any, lost: Any, segment_bits: Any, flows: Any) -> Any:
-    """The next window; returns how long the flow stands still (a timeout) before it."""
+def _adapt(f: Any, now_s: Any, lost: Any, seed: Any, segment_bits: Any, flows: Any) -> Any:
+    """The next window; returns how long the flow stands still before it."""
     flow = flows[f]
     before = flow.window
     still_s = 0.0
@@ -428,6 +429,10 @@ def _adapt(f: Any, now_s: Any, lost: Any, segment_bits: Any, flows: Any) -> Any:
             flow.window *= 2
     elif lost:
         beta = 0.5 if flow.control == RENO else _BETA
+        if before < flow.threshold:
+            # slow start goes on until the hole is seen, wherever in the window it is
+            flow.draws += 1
+            before *= 1 + _uniform(seed, flow.key, flow.draws)
         if before >= flow.window_max:
             flow.window_max = before
         else:
@@ -435,10 +440,13 @@ def _adapt(f: Any, now_s: Any, lost: Any, segment_bits: Any, flows: Any) -> Any:
         flow.threshold = max(before * beta, 2.0)
         flow.window = flow.threshold
         flow.epoch_s = _NEVER
+        flow.recovering = 1
         if before < 4:
-            # too few packets follow a lost one to tell of it
-            still_s = max(_TIMEOUT_LEAST_S, 2 * flow.rtt_s)
-            flow.window = 1.0
+            # too few packets follow a lost one to tell of it: a tail loss probe does (RFC 8985)
+            still_s = 2 * flow.rtt_s
+    elif flow.recovering:
+        # fast recovery: what was lost is sent again, and the window stands for a round trip
+        flow.recovering = 0
     elif before < flow.threshold:
         _slow_start(f, segment_bits, flows)
     elif flow.control == RENO:
@@ -603,7 +611,7 @@ def advance(
                     queues,
                     out_queue,
                 )
-                still_s = _adapt(f, now_s, lost, segment_bits, flows)
+                still_s = _adapt(f, now_s, lost, seed, segment_bits, flows)
                 flow.round_s = now_s
                 flow.round_bits = min(flow.window * segment_bits, flow.left_bits)
                 flow.state = SENDING
