@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -16,6 +15,8 @@ from simfl.options import Duration, Options, Positive, Rate, Size
 from simfl.strict import line_of, parse_yaml, validate
 
 FOLDER: Final = "device_models/links"
+GRADES: Final = ("measured", "spec", "derived", "assumed")
+"""How a figure is known, the best first."""
 
 
 class LinkRate(Figure):
@@ -103,17 +104,6 @@ class LinkPreset(Options):
     def figures(self) -> list[Figure]:
         """Every number that it has."""
         return [value for _, value in self if isinstance(value, Figure)]
-
-    @property
-    def grade(self) -> str:
-        """How much of it is known, and how.
-
-        >>> load_preset("ethernet_1g").grade
-        'spec 3, assumed 2'
-        """
-        kinds = Counter(figure.kind for figure in self.figures)
-        order = ("measured", "spec", "derived", "assumed")
-        return ", ".join(f"{kind} {kinds[kind]}" for kind in order if kinds[kind])
 
 
 def preset_names() -> list[str]:

@@ -163,7 +163,9 @@ def _check(path: Path, rows: Sequence[_Row], longest_gap_s: float | None) -> Non
     """
     if not rows:
         raise CostError(f"{path}:1: a header and nothing below it; add a line per change of rate")
-    steps = [(row.line, row.time_s - last.time_s) for last, row in zip(rows, rows[1:], strict=False)]
+    steps = [
+        (row.line, row.time_s - last.time_s) for last, row in zip(rows, rows[1:], strict=False)
+    ]
     for line, step in steps:
         if step <= 0:
             raise CostError(f"{path}:{line}: not after the line before; sort the file by time")

@@ -53,7 +53,9 @@ def access_links(options: AccessLinksOptions, ground: Ground) -> nx.DiGraph[str]
         if node == SERVER:
             rates = options.server_down or inf, options.server_up or inf
         down, up = (
-            Link(name=f"{node} {way}", rate_bps=rate, latency_s=options.latency / 2, overhead_bytes=0)
+            Link(
+                name=f"{node} {way}", rate_bps=rate, latency_s=options.latency / 2, overhead_bytes=0
+            )
             for way, rate in zip(("down", "up"), rates, strict=True)
         )
         join(graph, node, CORE, down, up)

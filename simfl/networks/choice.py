@@ -55,7 +55,6 @@ class TraceChoice(Shorthand):
     window: PositiveDuration = WINDOW_S
     longest_gap: PositiveDuration | None = None
 
-
     @model_validator(mode="after")
     def _somewhere(self) -> TraceChoice:
         if self.spread and (self.shift or not self.wrap):
@@ -177,11 +176,7 @@ class Access:
             OptionError: something of a radio and something of a wire.
         """
         said = [key for key in (*_AIR, *_WIRE) if getattr(self.choice, key) is not None]
-        air = (
-            self.preset.phy is not None
-            if self.preset
-            else any(key in _AIR for key in said)
-        )
+        air = self.preset.phy is not None if self.preset else any(key in _AIR for key in said)
         for key in said:
             if (key in _AIR) != air:
                 other = "a radio, which has phy" if air else "no radio, and has down and up"
@@ -227,12 +222,11 @@ class Access:
 
     def cell(self, name: str, station_bps: list[float]) -> Link:
         """A medium that stations share."""
-        defaults = {"channel_access": 0.0, "aggregation": 1}
-        access_s, aggregation = (
-            value if (value := self.figure(key)) is not None else default
-            for key, default in defaults.items()
+        cell = Cell(
+            station_bps=station_bps,
+            access_s=self.figure("channel_access") or 0.0,
+            aggregation=self.figure("aggregation") or 1,
         )
-        cell = Cell(station_bps=station_bps, access_s=access_s, aggregation=aggregation)
         return Link(name=name, rate_bps=max(station_bps), cell=cell, **self._common)
 
     @cached_property

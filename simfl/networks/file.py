@@ -100,7 +100,8 @@ def file(options: FileOptions, ground: Ground) -> nx.DiGraph[str]:
         if place not in raw.nodes:
             mend = did_you_mean(place, raw.nodes[:20])
             raise OptionError(
-                "file", f"no node '{place}' in {path}; {mend}, or say where it is: at: {{{node}: ...}}"
+                "file",
+                f"no node '{place}' in {path}; {mend}, or say where it is: at: {{{node}: ...}}",
             )
         if place != node:
             free = [
@@ -125,11 +126,12 @@ class _Reader:
                 return access.links(f"{edge.source} - {edge.target}", 0)
             down, up = access.wire(f"{edge.source} - {edge.target}")
         except OptionError as error:
-            raise NetworkError(f"{edge.place}: {error.message}") from error
+            key = error.option.rpartition(".")[2].replace("down", "rate")
+            raise NetworkError(f"{edge.place}: {key}: {error.message}") from error
         if down.rate_bps != up.rate_bps:
             raise NetworkError(
-                f"{edge.place}: '{access.choice.preset}' has another rate down than up, and an edge "
-                "has no up; give rate"
+                f"{edge.place}: '{access.choice.preset}' has another rate down than up, and an "
+                "edge has no up; give rate"
             )
         return down, up
 
@@ -146,7 +148,7 @@ class _Reader:
             if key in said:
                 said[name] = f"{said.pop(key)} {unit}"
         found = validate(EdgeOptions, said, lambda _: edge.place)
-        default = self.options.link or LinkChoice()
+        default = (None if found.preset else self.options.link) or LinkChoice()
         fields = found.model_dump(exclude={"rate", "trace"}, exclude_none=True)
         if found.rate or found.trace:
             rates = dict.fromkeys(("down", "up"), found.rate)

@@ -157,6 +157,6 @@ def _edge_list(path: Path, text: str) -> Iterator[Edge]:
             said = None
         if not isinstance(said, dict):
             raise NetworkError(
-                f"{place}: '{fields[2]}' is no mapping; write e.g. {{rate: 20 Mbit/s, latency: 5 ms}}"
+                f"{place}: '{fields[2]}' is no mapping; write e.g. {{rate: 20 Mbit/s}}"
             )
         yield Edge(place, fields[0], fields[1], said)

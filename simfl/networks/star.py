@@ -50,7 +50,8 @@ class StarOptions(NetworkOptions):
 def star(options: StarOptions, ground: Ground) -> nx.DiGraph[str]:
     """A core, and each node joined to it.
 
-    >>> graph = star(StarOptions(access=LinkChoice(preset="cable")), Ground(nodes={"a": "a"}, seed=1))
+    >>> options = StarOptions(access=LinkChoice(preset="cable"))
+    >>> graph = star(options, Ground(nodes={"a": "a"}, seed=1))
     >>> [(u, v, data["link"].rate_bps) for u, v, data in graph.edges(data=True)]
     [('a', '(core)', 3000000.0), ('(core)', 'a', 25000000.0)]
 
@@ -67,9 +68,7 @@ def star(options: StarOptions, ground: Ground) -> nx.DiGraph[str]:
     return graph
 
 
-def _access(
-    options: StarOptions, ground: Ground, key: str, group: str, notes: list[str]
-) -> Access:
+def _access(options: StarOptions, ground: Ground, key: str, group: str, notes: list[str]) -> Access:
     """The sort of link of a group, or of a node with one of its own; what is assumed is noted."""
     if key == SERVER:
         said, option, default = options.server, "server", _SERVER
