@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simfl.api import load, plan, resume, run, sweep, whatif
     from simfl.errors import SimflError
     from simfl.record import Trace
-    from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, PROTOCOLS, TOPOLOGIES
+    from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PROTOCOLS, TOPOLOGIES
     from simfl.scenario import Scenario
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "CODECS",
     "DATASETS",
     "MODELS",
+    "NETWORKS",
     "PROTOCOLS",
     "TOPOLOGIES",
     "Scenario",

@@ -12,22 +12,23 @@ from typing import Any, Final
 import torch
 
 from simfl.cost.device import StackDevice
-from simfl.cost.link import SERVER, AccessLinksModel, NetworkModel, SharedMediumModel
+from simfl.cost.link import SERVER
 from simfl.datafolder import Located, locate
 from simfl.devices import load_device
-from simfl.errors import CostError, OptionError
+from simfl.errors import CostError, OptionError, ScenarioError
 from simfl.keys import Key, digest_of_files, key_of
 from simfl.learning.problem import LocalUpdate, Problem
+from simfl.networks.base import Ground, Wiring, wire
 from simfl.running import Parts
 from simfl.scenario import Scenario
-from simfl.scenario.schema import AccessLinks, Named
+from simfl.scenario.schema import Plugged
 from simfl.strict import Where
 
 _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
 _THREADS: Final = 1
 
 
-def check(scenario: Scenario) -> tuple[dict[str, StackDevice], NetworkModel]:
+def check(scenario: Scenario) -> tuple[dict[str, StackDevice], Wiring]:
     """The devices and the network that a scenario names, and whether they fit; no data is opened.
 
     Raises:
@@ -44,7 +45,7 @@ def check(scenario: Scenario) -> tuple[dict[str, StackDevice], NetworkModel]:
     if cohort is not None and cohort > clients:
         message = f"{cohort} of {clients} clients; give at most {clients}, or add devices"
         raise scenario.located(("protocol", "cohort"), message)
-    return devices, _network(scenario, devices)
+    return devices, _wiring(scenario, devices)
 
 
 def build(
@@ -66,7 +67,7 @@ def build(
         SimflError: a device, data set or combination that cannot be.
     """
     one_thread()
-    devices, network = check(scenario)
+    devices, wiring = check(scenario)
     located = located or locate(scenario.learning.dataset, data_dir)
     clients, samples = scenario.platform.clients, located.dataset.train_samples
     if clients > samples:
@@ -101,7 +102,7 @@ def build(
         algorithm=_plug(scenario, ("learning", "algorithm"), learning.algorithm, problem),
         codec=_plug(scenario, ("codec",), scenario.codec),
         devices=devices,
-        network=network,
+        wiring=wiring,
         overlay=_plug(
             scenario,
             ("topology",),
@@ -112,40 +113,32 @@ def build(
     )
 
 
-def _plug(scenario: Scenario, where: Where, choice: Named, *args: Any, **names: Any) -> Any:
+def _plug(scenario: Scenario, where: Where, choice: Plugged, *args: Any, **names: Any) -> Any:
     """Build a plug-in; an option that does not fit is told with its place."""
     try:
         return choice.plugin().build(choice.options, *args, **names)
     except OptionError as error:
-        raise scenario.located((*where, error.option), error.message) from error
+        raise _placed(scenario, where, error) from error
 
 
-def _network(scenario: Scenario, devices: Mapping[str, StackDevice]) -> NetworkModel:
+def _placed(scenario: Scenario, where: Where, error: OptionError) -> ScenarioError:
+    return scenario.located((*where, *error.option.split(".")), error.message)
+
+
+def _wiring(scenario: Scenario, devices: Mapping[str, StackDevice]) -> Wiring:
     """The scenario's network over node names."""
-    choice, nodes = scenario.platform.network, scenario.platform.nodes
-    if isinstance(choice, AccessLinks):
-        server = {SERVER: choice.server_down}, {SERVER: choice.server_up}
-        down, up = ({place: rate for place, rate in limit.items() if rate} for limit in server)
-        for node in nodes:
-            if node != SERVER:
-                down[node], up[node] = choice.down, choice.up
-        return AccessLinksModel(
-            down_bps=down, up_bps=up, latency_s=choice.latency, places=frozenset(nodes)
-        )
-    rates = {}
-    for node, group in nodes.items():
-        if node == SERVER:
-            continue
-        radio = devices[group].radio
-        rate = choice.rates.get(group) or choice.rate or (radio.value if radio else None)
-        if rate is None:
-            message = (
-                f"device '{devices[group].name}' has no radio rate of its own; give rate, or "
-                f"rates: {{{group}: ...}}"
-            )
-            raise scenario.located(("platform", "network"), message)
-        rates[node] = rate
-    return SharedMediumModel(rates_bps=rates, exchange_overhead_s=choice.exchange_overhead)
+    choice = scenario.platform.network
+    ground = Ground(
+        nodes=scenario.platform.nodes,
+        seed=scenario.seed,
+        folder=scenario.folder,
+        access={group: d.access.value for group, d in devices.items() if d.access},
+        radios_bps={group: d.radio.value for group, d in devices.items() if d.radio},
+    )
+    try:
+        return wire(choice.plugin().build, choice.options, ground)
+    except OptionError as error:
+        raise _placed(scenario, ("platform", "network"), error) from error
 
 
 def one_thread() -> None:
@@ -194,6 +187,7 @@ def attributes(parts: Parts) -> dict[str, Any]:
     packages = ("simfl", "torch", "numpy", "simpy", "h5py")
     return {
         "scenario": parts.scenario.as_yaml(),
+        "folder": str(parts.scenario.folder.resolve()),
         "seed": parts.scenario.seed,
         "dataset": {
             "asked": parts.located.asked,

@@ -307,7 +307,9 @@ def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     loaded = _load(scenario, overrides, None)
     from simfl.assembly import check
 
-    check(loaded)
+    _, wiring = check(loaded)
+    for note in wiring.notes:
+        out.print(f"network: {note}", markup=False)
     out.print(f"{scenario}: valid", markup=False)
 
 
@@ -330,6 +332,8 @@ class Kind(StrEnum):
     datasets = "datasets"
     topologies = "topologies"
     protocols = "protocols"
+    networks = "networks"
+    links = "links"
     scenarios = "scenarios"
 
 

@@ -1,8 +1,18 @@
 """What a person may write: strict, frozen pydantic models, and fields that carry a unit."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from simfl import units
 
@@ -11,6 +21,28 @@ class Options(BaseModel):
     """The base of everything that stands in a scenario: unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Shorthand(Options):
+    """Options for which text alone can stand: the value of the key ``shorthand``."""
+
+    shorthand: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, data: object) -> object:
+        return {cls.shorthand: data} if isinstance(data, str) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core)
+        whole = handler.resolve_ref_schema(schema)
+        mapping = dict(whole)
+        whole.clear()
+        whole.update({"anyOf": [{"type": "string"}, mapping]})
+        return schema
 
 
 def _quantity(

@@ -95,4 +95,7 @@ DATASETS: Final[Registry[Any]] = Registry(
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
 CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
+NETWORKS: Final[Registry[Any]] = Registry(
+    "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")
+)
 PROTOCOLS: Final[Registry[Any]] = Registry("protocol", "simfl.protocols")

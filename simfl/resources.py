@@ -6,15 +6,19 @@ _PACKAGE = Path(__file__).parent
 
 
 def folder(kind: str) -> Path:
-    """The folder of packaged files: ``scenarios`` or ``device_models``."""
+    """The folder of packaged files: ``scenarios``, ``device_models`` or ``device_models/links``."""
     packed = _PACKAGE / "_data" / kind
     return packed if packed.is_dir() else _PACKAGE.parent / kind
 
 
 def names(kind: str) -> list[str]:
-    """Names of the packaged files, without their ending, sorted; ``smoke/x`` for a subfolder."""
+    """Names of the packaged files, without their ending, sorted.
+
+    A scenario in a subfolder is ``smoke/x``; below the device models lie other kinds.
+    """
     root = folder(kind)
-    return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+    files = root.rglob("*.yaml") if kind == "scenarios" else root.glob("*.yaml")
+    return sorted(str(p.relative_to(root).with_suffix("")) for p in files)
 
 
 def find(kind: str, name: str) -> Path | None:

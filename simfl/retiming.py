@@ -123,9 +123,9 @@ def table_of(points: Sequence[Point], rows: list[dict[str, Any]]) -> pd.DataFram
 
 def _valid(trace: Trace, points: Sequence[Point], train: bool) -> None:
     """Mistakes are told before the first point is played."""
-    recorded = loads(trace.scenario, str(trace.path))
+    recorded = loads(trace.scenario, str(trace.path), folder=trace.folder)
     for point in points:
-        scenario = loads(trace.scenario, str(trace.path), point)
+        scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
         check(scenario)
         if not train and not _same_data(scenario, recorded):
             raise scenario.located(
@@ -207,7 +207,8 @@ class _Recorded:
         """Read it."""
         facts = trace.dataset
         located = Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
-        learns = build(loads(trace.scenario, str(trace.path)), located=located).algorithm.name
+        recorded = loads(trace.scenario, str(trace.path), folder=trace.folder)
+        learns = build(recorded, located=located).algorithm.name
         return cls(trace=trace, manifests=trace.recorded(), located=located, learns=learns)
 
     def computed_by(self, parts: Parts) -> Key:
@@ -251,7 +252,7 @@ class _AsRecorded(Store):
 def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
     """One point by what is recorded alone."""
     trace = recorded.trace
-    scenario = loads(trace.scenario, str(trace.path), point)
+    scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
     parts = build(scenario, located=recorded.located)
     missing = _Missing(parts)
     store = _AsRecorded(recorded, parts, missing.forecast)
@@ -263,7 +264,7 @@ def _train(
     trace: Trace, number: int, point: Point, data_dir: Path | None, host: Host, folder: Path | None
 ) -> dict[str, Any]:
     """One point, what is not recorded computed anew."""
-    scenario = loads(trace.scenario, str(trace.path), point)
+    scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
     parts = build(scenario, data_dir, device=host.device)
     found, facts = parts.located.dataset, trace.dataset
     if found.digest() != facts["digest"] and _same_data(scenario, loads(trace.scenario)):

@@ -15,7 +15,7 @@ import simpy
 
 from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.device import StackDevice
-from simfl.cost.link import SERVER, NetworkModel
+from simfl.cost.link import SERVER, WiresModel
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
 from simfl.events.network import Network
@@ -24,6 +24,7 @@ from simfl.events.observer import Observer, Sent, Span
 from simfl.keys import Key, seed_of
 from simfl.learning.problem import Problem
 from simfl.memo import Artifact, Received, Recipe, counted
+from simfl.networks.base import Wiring
 from simfl.scenario import Scenario
 from simfl.work import Manifest, Participant, Workload
 
@@ -43,7 +44,7 @@ class Parts:
     algorithm: AnyAlgorithm
     codec: Any
     devices: dict[str, StackDevice]
-    network: NetworkModel
+    wiring: Wiring
     overlay: nx.Graph[str]
 
 
@@ -65,9 +66,11 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
+        wiring = parts.wiring
+        model = WiresModel(wiring.wires, wiring.transport, wiring.framing)
         world = World(
             env=env,
-            network=Network(env, parts.network),
+            network=Network(env, model),
             observer=observer,
             promise=promise,
             start=start,

@@ -123,7 +123,7 @@ def resume(
                     beside.replace(path)
                     old = Trace(path)
         device = host.device
-        scenario = loads(old.scenario, str(path))
+        scenario = loads(old.scenario, str(path), folder=old.folder)
         parts = build(scenario, data_dir, device=device)
         if parts.located.dataset.digest() != old.dataset["digest"]:
             raise ScenarioError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, Final, TypeVar, get_args
 
 import yaml
@@ -14,8 +13,6 @@ from simfl.errors import ScenarioError, SimflError, did_you_mean
 Where = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
-# a union's kind stands in pydantic's path to a key, but not in the file's
-_UNION_TAGS: Final = frozenset({"shared_medium", "access_links"})
 _BOUNDS: Final = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -40,11 +37,7 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            where = tuple(
-                part
-                for above, part in pairwise(("", *item["loc"]))
-                if above != "network" or part not in _UNION_TAGS
-            )
+            where = item["loc"]
             owner = _model_at(model, data, where[:-1])
             path = ".".join(map(str, where)) or "file"
             lines.append(f"{place(where)}: {path}: {_message(dict(item), where, owner)}")
@@ -109,23 +102,14 @@ def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) -
 
 
 def _model_at(model: type[BaseModel], data: object, where: Where) -> type[BaseModel]:
-    """The model whose keys stand at a path of the data.
-
-    Of a union of kinds, the one that the data names; of a plug-in, the options it registered.
-    """
+    """The model whose keys stand at a path of the data; of a plug-in, the options it registered."""
     for part in where:
         info = model.model_fields.get(str(part))
         found = _models(info.annotation) if info else []
         data = data.get(part) if isinstance(data, dict) else None
-        kind = data.get("kind") if isinstance(data, dict) else None
-        named = [
-            m
-            for m in found
-            if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)
-        ]
-        model = (named or found or [model])[0]
+        model = (found or [model])[0]
         registry = getattr(model, "registry", None)
-        name = data.get("name") if isinstance(data, dict) else None
+        name = data.get(getattr(model, "tag", "name")) if isinstance(data, dict) else None
         if registry is not None and name in registry.names():
             model = registry.get(name).options
     return model
@@ -142,7 +126,7 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
     kind, found, context = item["type"], item.get("input"), item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key; {did_you_mean(str(where[-1]), owner.model_fields)}"
-    if kind in ("missing", "union_tag_not_found"):
+    if kind == "missing":
         return "missing; add this key"
     if kind == "value_error":
         return str(context["error"])
@@ -151,8 +135,6 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
         return f"{found!r} is out of range; give a value {word} {context[bound]}"
     if kind == "literal_error":
         return f"{found!r} is not known here; use {context['expected']}"
-    if kind == "union_tag_invalid":
-        return f"unknown kind {context['tag']!r}; use {context['expected_tags']}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"{found!r} is not a mapping; write its keys below it"
     if kind.endswith(("_type", "_parsing")):

@@ -127,6 +127,8 @@ def show_what(console: Console, parts: Parts) -> None:
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
+    for note in parts.wiring.notes:
+        console.print(f"  network: {note}", markup=False)
     data = parts.located
     counts = f"{data.dataset.train_samples:,} + {data.dataset.test_samples:,} samples"
     if data.stands_in:

@@ -21,7 +21,8 @@ def test_overrides_apply_in_order(scenario_text: str) -> None:
     assert scenario.seed == 3
     assert scenario.learning.algorithm.options.level == 7
     network = scenario.platform.network
-    assert (network.kind, network.down, network.latency) == ("access_links", 8e6, 0.02)
+    options = network.options
+    assert (network.kind, options.down, options.latency) == ("access_links", 8e6, 0.02)
     assert scenario.protocol.options.cohort is None
     assert scenario.stop.bytes == 1e9
     assert scenario.platform.clients == 6

@@ -6,7 +6,7 @@ import pytest
 import simfl
 
 PUBLIC = [
-    *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "PROTOCOLS", "TOPOLOGIES"),
+    *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
     *("load", "plan", "resume", "run", "sweep", "whatif"),
 ]

@@ -9,9 +9,18 @@ from simfl.algorithms.fedavg import FedAvg, FedAvgOptions
 from simfl.errors import RegistryError, ScenarioError
 from simfl.learning.problem import Problem
 from simfl.options import Options
-from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, PROTOCOLS, TOPOLOGIES, Registry
+from simfl.registry import (
+    ALGORITHMS,
+    CODECS,
+    DATASETS,
+    MODELS,
+    NETWORKS,
+    PROTOCOLS,
+    TOPOLOGIES,
+    Registry,
+)
 
-ALL = [ALGORITHMS, CODECS, DATASETS, MODELS, PROTOCOLS, TOPOLOGIES]
+ALL = [ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PROTOCOLS, TOPOLOGIES]
 
 
 class NoOptions(Options):

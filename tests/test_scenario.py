@@ -148,8 +148,8 @@ MISTAKES = [
         "kind: shared_medium",
         "kind: shared",
         20,
-        "platform.network",
-        "unknown kind 'shared'; use 'shared_medium', 'access_links'",
+        "platform.network.kind",
+        "unknown network kind 'shared'; did you mean 'shared_medium'?",
     ),
     (
         "kind: shared_medium",
@@ -353,6 +353,7 @@ def test_what_is_written_is_read_back_the_same(path: Path) -> None:
     assert again.model_dump() == scenario.model_dump()
     for part in ("topology", "protocol", "codec"):
         assert getattr(again, part).options == getattr(scenario, part).options
+    assert again.platform.network.options == scenario.platform.network.options
     for part in ("model", "algorithm"):
         mine, other = getattr(scenario.learning, part), getattr(again.learning, part)
         assert mine.options == other.options
@@ -376,8 +377,9 @@ def test_quantities_survive_being_written(
     scenario = loads(scenario_text, overrides=changes)
     again = loads(yaml.safe_dump(scenario.written()))
     assert again.written() == scenario.written()
-    assert (again.platform.network.rate, again.stop.time) == (rate, time)
-    assert (again.platform.network.exchange_overhead, again.seed) == (overhead, seed)
+    network = again.platform.network.options
+    assert (network.rate, again.stop.time) == (rate, time)
+    assert (network.exchange_overhead, again.seed) == (overhead, seed)
 
 
 def test_defaults_are_written_out(scenario_text: str) -> None:

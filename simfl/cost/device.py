@@ -87,6 +87,12 @@ class RadioRate(Figure):
     value: Rate
 
 
+class Access(Figure):
+    """The name of a link preset."""
+
+    value: str
+
+
 class Infeasible(Options):
     """A computation that was seen to fail on this device, where no memory formula says so."""
 
@@ -119,6 +125,7 @@ class StackDevice(Options):
     session: Time | None = None
     memory_rate: MemoryRate
     radio: RadioRate | None = None
+    access: Access | None = None
     infeasible: list[Infeasible] = Field(default_factory=list)
 
     def seconds(self, work: Workload) -> float:

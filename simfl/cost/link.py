@@ -1,12 +1,16 @@
-"""Networks as resources: what a transfer between two places crosses, and what it waits for."""
+"""Wires as resources: what a transfer between two places crosses, and what it waits for."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
+from math import inf, isinf
 from typing import Final, Protocol
 
+from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.sharing import Route
+from simfl.cost.transport import FLUID, HEADER_BYTES, Transport
+from simfl.cost.wires import Hop, Path, Wires
 
 SERVER: Final = "server"
 
@@ -14,78 +18,99 @@ SERVER: Final = "server"
 class NetworkModel(Protocol):
     """Capacities, and the route and fixed delay between two places (node names)."""
 
-    @property
-    def capacity(self) -> Mapping[Hashable, float]:
+    def capacity_at(self, now_s: float) -> Mapping[Hashable, float]:
         """Capacity of each resource: bits per second, or 1 for a medium's airtime."""
+
+    def next_change_s(self, now_s: float) -> float:
+        """When a capacity changes next; inf: never."""
 
     def route(self, source: str, target: str) -> Route | None:
         """What one flow crosses; None where there is no way."""
 
-    def delay_s(self, source: str, target: str) -> float:
+    def delay_s(self, source: str, target: str, nbytes: int) -> float:
         """Fixed time before the first bit, during which nothing is held."""
 
+    def wire_bytes(self, nbytes: int) -> int:
+        """What a message of ``nbytes`` is once framed."""
 
-@dataclass(frozen=True, kw_only=True)
-class SharedMediumModel:
-    """One half-duplex cell; the server is at the access point, on a wire that never limits.
 
-    A station of rate r takes 1/r seconds of air per bit, sending or receiving; a transfer between
-    two stations crosses the air twice.
+class WiresModel:
+    """Wires by max-min sharing: the latency of the path, then the fair rate.
 
-    Attributes:
-        rates_bps: goodput of each station when alone on the air.
-        exchange_overhead_s: fixed time of one exchange (there and back); half for each transfer.
+    Of the transport only the headers count: each bit of payload takes (segment + headers + the
+    link's overhead) / segment of a link; of the air, the time of a full channel access over the
+    bits of payload in it. Links without limit are left out.
+
+    Args:
+        wires: links and paths.
+        transport: whether there are headers at all.
+        framing: what wraps a message.
     """
 
-    rates_bps: Mapping[str, float]
-    exchange_overhead_s: float
+    def __init__(
+        self, wires: Wires, transport: Transport = FLUID, framing: Framing = UNFRAMED
+    ) -> None:
+        self._wires, self._transport, self._framing = wires, transport, framing
+        self._routes: dict[Path, Route] = {}
 
-    @property
-    def capacity(self) -> Mapping[Hashable, float]:
-        """All of the airtime."""
-        return {"air": 1.0}
+    @cached_property
+    def _traced(self) -> list[int]:
+        return [index for index, link in enumerate(self._wires.links) if link.trace]
 
-    def route(self, source: str, target: str) -> Route | None:
-        """Airtime per bit of the stations at the two ends."""
-        stations = [place for place in (source, target) if place != SERVER]
-        if source == target or not all(place in self.rates_bps for place in stations):
-            return None
-        return {"air": sum(1 / self.rates_bps[place] for place in stations)}
+    @cached_property
+    def _fixed(self) -> dict[Hashable, float]:
+        return {
+            index: 1.0 if link.cell else link.rate_bps
+            for index, link in enumerate(self._wires.links)
+            if link.cell or not isinf(link.rate_bps)
+        }
 
-    def delay_s(self, source: str, target: str) -> float:
-        """Half of an exchange's fixed time."""
-        return self.exchange_overhead_s / 2
+    def capacity_at(self, now_s: float) -> Mapping[Hashable, float]:
+        """By index of a link; of a cell all of its airtime."""
+        if not self._traced:
+            return self._fixed
+        now: dict[Hashable, float] = {}
+        for index in self._traced:
+            trace = self._wires.links[index].trace
+            assert trace is not None
+            now[index] = trace.rate_at(now_s)
+        return self._fixed | now
 
-
-@dataclass(frozen=True, kw_only=True)
-class AccessLinksModel:
-    """Each place behind one link up and one link down; the core between them never limits.
-
-    Attributes:
-        down_bps: capacity towards each place that has a limit.
-        up_bps: capacity away from each place that has a limit.
-        latency_s: one way, end to end.
-        places: every place on this network.
-    """
-
-    down_bps: Mapping[str, float]
-    up_bps: Mapping[str, float]
-    latency_s: float
-    places: frozenset[str]
-
-    @property
-    def capacity(self) -> Mapping[Hashable, float]:
-        """Every link by direction and place."""
-        up: dict[Hashable, float] = {("up", place): rate for place, rate in self.up_bps.items()}
-        return up | {("down", place): rate for place, rate in self.down_bps.items()}
+    def next_change_s(self, now_s: float) -> float:
+        """The first change of any trace."""
+        traces = (self._wires.links[index].trace for index in self._traced)
+        return min((trace.next_change_s(now_s) for trace in traces if trace), default=inf)
 
     def route(self, source: str, target: str) -> Route | None:
-        """Up from the source, down to the target."""
-        if source == target or not {source, target} <= self.places:
+        """The links of the path, and what a bit of payload takes of each."""
+        path = self._wires.path(source, target)
+        if path is None:
             return None
-        links = {("up", source): self.up_bps, ("down", target): self.down_bps}
-        return {link: 1.0 for link, limits in links.items() if link[1] in limits}
+        if path not in self._routes:
+            route: dict[Hashable, float] = {}
+            for hop in path.out:
+                if hop.link in self._fixed:
+                    route[hop.link] = route.get(hop.link, 0.0) + self._usage(hop)
+            self._routes[path] = route
+        return self._routes[path]
 
-    def delay_s(self, source: str, target: str) -> float:
-        """The latency of one direction."""
-        return self.latency_s
+    def _usage(self, hop: Hop) -> float:
+        link, mss = self._wires.links[hop.link], self._transport.mss_bytes
+        ideal = self._transport.kind == "fluid" or not self._transport.headers
+        packet = mss if ideal else mss + HEADER_BYTES + link.overhead_bytes
+        if link.cell is None:
+            return packet / mss
+        cell = link.cell
+        access_s = cell.access_s / (8.0 * cell.aggregation * mss)
+        return access_s + packet / mss / cell.station_bps[hop.station]
+
+    def delay_s(self, source: str, target: str, nbytes: int) -> float:
+        """The latencies of the path's links, and the time of writing and reading the message."""
+        path = self._wires.path(source, target)
+        hops = path.out if path else ()
+        latency_s = sum(self._wires.links[hop.link].latency_s for hop in hops)
+        return latency_s + self._framing.seconds(nbytes)
+
+    def wire_bytes(self, nbytes: int) -> int:
+        """What a message of ``nbytes`` is once framed."""
+        return self._framing.wire_bytes(nbytes)

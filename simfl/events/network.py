@@ -1,4 +1,4 @@
-"""Flows over routes: rates are shared anew whenever a flow starts or ends."""
+"""Flows over routes: rates are shared anew whenever a flow starts or ends, or a link changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ class Network:
     def __init__(self, env: Environment, model: NetworkModel) -> None:
         self._env = env
         self._model = model
-        self._capacity = model.capacity
         self._flows: list[_Flow] = []
         self._updated_s = env.now
         self._epoch = 0
@@ -58,10 +57,11 @@ class Network:
             raise NetworkError(
                 f"no route from '{source}' to '{target}'; the network does not join them"
             )
-        yield self._env.timeout(self._model.delay_s(source, target))
-        if not nbytes or not route:
+        yield self._env.timeout(self._model.delay_s(source, target, nbytes))
+        size = self._model.wire_bytes(nbytes)
+        if not size or not route:
             return
-        flow = _Flow(route, 8.0 * nbytes, self._env.event())
+        flow = _Flow(route, 8.0 * size, self._env.event())
         self._advance()
         self._flows.append(flow)
         self._share_soon()
@@ -105,13 +105,18 @@ class Network:
             self._flows = [flow for flow in self._flows if flow not in over]
             for flow in over:
                 flow.done.succeed()
-        rates = max_min_rates([flow.route for flow in self._flows], self._capacity)
-        soonest = inf
+        if not self._flows:
+            return
+        now = self._env.now
+        capacity = self._model.capacity_at(now)
+        rates = max_min_rates([flow.route for flow in self._flows], capacity)
+        soonest = self._model.next_change_s(now) - now
         for flow, rate in zip(self._flows, rates, strict=True):
             flow.rate_bps = rate
-            soonest = min(soonest, flow.left_bits / rate)
-        if self._flows:
-            self._wake_in(soonest)
+            # at a rate of 0, in an outage, only a change helps
+            if rate:
+                soonest = min(soonest, flow.left_bits / rate)
+        self._wake_in(soonest)
 
     def _is_over(self, flow: _Flow) -> bool:
         """Whether nothing is left, or so little that the clock cannot show the time it takes."""

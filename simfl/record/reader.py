@@ -98,6 +98,11 @@ class Trace:
         return str(self.attributes["scenario"])
 
     @property
+    def folder(self) -> Path:
+        """What the paths in the scenario are relative to."""
+        return Path(str(self.attributes["folder"]))
+
+    @property
     def dataset(self) -> dict[str, Any]:
         """The data set actually used: name, digest, and whether it stood in for another."""
         found: dict[str, Any] = json.loads(self.attributes["dataset"])

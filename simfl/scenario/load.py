@@ -34,13 +34,23 @@ def load(path: Path, overrides: Iterable[str | Override] = ()) -> Scenario:
             f"{path}: {error.strerror}; give the path or the name of a scenario "
             "(simfl list scenarios)"
         ) from error
-    return loads(text, str(path), overrides)
+    return loads(text, str(path), overrides, folder=path.parent)
 
 
 def loads(
-    text: str, source: str = "scenario", overrides: Iterable[str | Override] = ()
+    text: str,
+    source: str = "scenario",
+    overrides: Iterable[str | Override] = (),
+    *,
+    folder: Path = Path(),
 ) -> Scenario:
-    """Read a scenario from text; ``source`` is what errors call it.
+    """Read a scenario from text.
+
+    Args:
+        text: YAML.
+        source: what errors call it.
+        overrides: as in `load`.
+        folder: what the paths in it are relative to.
 
     Raises:
         ScenarioError: not YAML, or not a valid scenario.
@@ -66,6 +76,7 @@ def loads(
             _suggest_replacing(override, str(error))
         raise
     scenario._place = place
+    scenario._folder = folder
     return scenario
 
 
@@ -80,10 +91,12 @@ def _suggest_replacing(override: Override, message: str) -> None:
         ScenarioError: that is what happened.
     """
     choice = ".".join(override.path[:-1])
-    if override.path[-1] == "name" and "unknown key" in message and f" {choice}." in message:
+    key = override.path[-1]
+    odd = "unknown key" in message or "missing; add this key" in message
+    if key in ("name", "kind") and odd and f" {choice}." in message:
         raise ScenarioError(
-            f"{override.text}: the options beside the name are those of another; replace them all: "
-            f"{choice}='{{name: {override.value}}}'"
+            f"{override.text}: the options beside the {key} are those of another; replace them "
+            f"all: {choice}='{{{key}: {override.value}}}'"
         )
 
 

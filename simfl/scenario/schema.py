@@ -7,6 +7,7 @@ what is recorded. A plug-in's own options are checked against the model that it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
@@ -23,35 +24,39 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from simfl import registry as plugins
-from simfl.errors import ScenarioError, did_you_mean
-from simfl.options import Duration, Options, Positive, PositiveDuration, Rate, Share, Size
+from simfl.errors import OptionError, ScenarioError, did_you_mean
+from simfl.options import Options, Positive, PositiveDuration, Share, Size
 from simfl.strict import Where
 
 
-class Named(BaseModel):
-    """A plug-in by name, with its own options beside the name."""
+class Plugged(BaseModel):
+    """A plug-in, with its own options beside the key that says which.
+
+    Attributes:
+        tag: that key.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     registry: ClassVar[plugins.Registry[Any]]
+    tag: ClassVar[str]
 
-    name: str
     options: SerializeAsAny[BaseModel] = Field(default_factory=Options, exclude=True)
 
     def plugin(self) -> plugins.Plugin[Any]:
         """The registered plug-in of this name."""
-        return self.registry.get(self.name)
+        return self.registry.get(getattr(self, self.tag))
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: object) -> object:
         """Turn ``{name, ...options}`` into the name and its checked options."""
-        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        if not isinstance(data, dict) or not isinstance(data.get(cls.tag), str):
             return data
-        kind, name = cls.registry, data["name"]
+        kind, name = cls.registry, data[cls.tag]
         if name not in kind.names():
             mend = did_you_mean(name, kind.names())
-            raise _fault(("name",), f"unknown {kind.kind} '{name}'; {mend}")
+            raise _fault((cls.tag,), f"unknown {kind.kind} '{name}'; {mend}")
         own = {key for key in cls.model_fields if key != "options"}
         mine = {key: value for key, value in data.items() if key in own}
         rest = {key: value for key, value in data.items() if key not in own}
@@ -61,6 +66,14 @@ class Named(BaseModel):
     def written(self) -> dict[str, Any]:
         """Name and every option, defaults included, as they would stand in YAML."""
         return self.model_dump(mode="json") | self.options.model_dump(mode="json")
+
+
+class Named(Plugged):
+    """A plug-in by its name."""
+
+    tag: ClassVar[str] = "name"
+
+    name: str
 
 
 def _fault(where: tuple[str, ...], message: str) -> ValidationError:
@@ -97,6 +110,20 @@ class ProtocolChoice(Named):
     """Which protocol."""
 
     registry: ClassVar[plugins.Registry[Any]] = plugins.PROTOCOLS
+
+
+class NetworkChoice(Plugged):
+    """Which wires."""
+
+    registry: ClassVar[plugins.Registry[Any]] = plugins.NETWORKS
+    tag: ClassVar[str] = "kind"
+
+    kind: str
+
+    def written(self) -> dict[str, Any]:
+        """Kind and options; what is left out is left out again."""
+        options = self.options.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json") | options
 
 
 class Dataset(Options):
@@ -167,45 +194,17 @@ class DeviceGroup(Options):
     count: Positive = 1
 
 
-class SharedMedium(Options):
-    """One half-duplex radio cell: whoever sends takes airtime from everybody.
-
-    A station of rate r holds the medium for bits / r; active flows get equal throughput (what
-    802.11's medium access does for saturated stations). The server sits at the access point; what
-    one peer sends another goes through it, and crosses the air twice.
+class Platform(Options):
+    """Which devices, and the wires or the air between them.
 
     Attributes:
-        rate: goodput of any station alone on the air; left out, each device model's own radio.
-        rates: the same by device group, above both.
-        exchange_overhead: fixed time of one exchange (down and up), half charged to each transfer:
-            framing, pickling, connection threads, averaging.
+        network: left out, each client has an access link of its own, and so has the server.
     """
 
-    kind: Literal["shared_medium"]
-    rate: Rate | None = None
-    rates: dict[str, Rate] = Field(default_factory=dict)
-    exchange_overhead: Duration = 0.0
-
-
-class AccessLinks(Options):
-    """Each client or peer behind a duplex access link, the server behind one of its own."""
-
-    kind: Literal["access_links"]
-    down: Rate
-    up: Rate
-    latency: Duration = 0.0
-    server_down: Rate | None = None
-    server_up: Rate | None = None
-
-
-Network = Annotated[SharedMedium | AccessLinks, Field(discriminator="kind")]
-
-
-class Platform(Options):
-    """Which devices, and the wires or the air between them."""
-
     devices: dict[str, DeviceGroup]
-    network: Network
+    network: NetworkChoice = Field(
+        default_factory=lambda: NetworkChoice.model_validate({"kind": "star"})
+    )
 
     @field_validator("devices")
     @classmethod
@@ -293,10 +292,16 @@ class Scenario(Options):
     stop: Stop = Stop()
     record: Record
     _place: Callable[[Where], str] | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path)
 
     def __eq__(self, other: object) -> bool:
         # where a scenario was read is no part of it
         return isinstance(other, Scenario) and self.written() == other.written()
+
+    @property
+    def folder(self) -> Path:
+        """What the paths of its files are relative to: where it was read."""
+        return self._folder
 
     def located(self, where: Where, message: str) -> ScenarioError:
         """A mistake that shows only when things are put together, with the place of its key."""
@@ -307,30 +312,23 @@ class Scenario(Options):
     def _server_or_peers(self) -> Scenario:
         """A server where the protocol has one, and nowhere else."""
         where, protocol = ("platform", "devices"), self.protocol.name
-        network, has_server = self.platform.network, self.platform.has_server
+        has_server = self.platform.has_server
         if has_server != getattr(self.protocol.options, "needs_server", True):
             if has_server:
                 message = f"protocol '{protocol}' has peers only; remove the group 'server'"
                 raise _fault((*where, "server"), message)
             message = f"protocol '{protocol}' has a server; add server: {{model: ...}}"
             raise _fault(where, message)
-        if not has_server and isinstance(network, AccessLinks):
-            for key in ("server_down", "server_up"):
-                if getattr(network, key) is not None:
-                    raise _fault(
-                        ("platform", "network", key), "there is no server; remove this key"
-                    )
         return self
 
     @model_validator(mode="after")
-    def _groups_exist(self) -> Scenario:
-        groups = [name for name in self.platform.devices if name != "server"]
-        if isinstance(self.platform.network, SharedMedium):
-            for group in self.platform.network.rates:
-                if group not in groups:
-                    mend = did_you_mean(group, groups)
-                    where = ("platform", "network", "rates", group)
-                    raise _fault(where, f"no device group '{group}'; {mend}")
+    def _network_suits(self) -> Scenario:
+        """A network speaks of the nodes that are there."""
+        try:
+            self.platform.network.options.suits(self.platform.nodes)  # type: ignore[attr-defined]
+        except OptionError as error:
+            where = ("platform", "network", *error.option.split("."))
+            raise _fault(where, error.message) from error
         return self
 
     def written(self) -> dict[str, Any]:
@@ -338,6 +336,7 @@ class Scenario(Options):
         data = self.model_dump(mode="json")
         data["learning"]["model"] = self.learning.model.written()
         data["learning"]["algorithm"] = self.learning.algorithm.written()
+        data["platform"]["network"] = self.platform.network.written()
         for part in ("topology", "protocol", "codec"):
             data[part] = getattr(self, part).written()
         return data
@@ -351,15 +350,18 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of a scenario, each plug-in's options included, for editors."""
     schema = Scenario.model_json_schema(mode="validation")
     definitions = schema["$defs"]
-    choices = (ModelChoice, AlgorithmChoice, CodecChoice, TopologyChoice, ProtocolChoice)
+    choices: tuple[type[Plugged], ...] = (
+        *(ModelChoice, AlgorithmChoice, CodecChoice),
+        *(TopologyChoice, ProtocolChoice, NetworkChoice),
+    )
     for choice in choices:
         kind = choice.registry
         variants = []
         for name in kind.names():
             options = kind.get(name).options.model_json_schema(mode="validation")
             definitions.update(options.pop("$defs", {}))
-            options["properties"] = {"name": {"const": name}} | options.get("properties", {})
-            options["required"] = ["name", *options.get("required", [])]
+            options["properties"] = {choice.tag: {"const": name}} | options.get("properties", {})
+            options["required"] = [choice.tag, *options.get("required", [])]
             variants.append(options)
         definitions[choice.__name__] = {"description": choice.__doc__, "oneOf": variants}
     names = plugins.DATASETS.names()

@@ -1,7 +1,7 @@
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import simpy
 import simfl
 from simfl import simulation
 from simfl.assembly import build
+from simfl.cost.wires import Link, Wires
+from simfl.cost.wires import Path as Route
 from simfl.errors import ProtocolError
 from simfl.recording import Progress
 from simfl.registry import PROTOCOLS
@@ -28,6 +30,17 @@ ROUNDS = 3
 @pytest.fixture(scope="module")
 def parts_of() -> Callable[[str], Parts]:
     return lambda name: build(simfl.load(SCENARIOS[name]))
+
+
+@dataclass(frozen=True)
+class Relinked:
+    """The same wires with other links."""
+
+    wires: Wires
+    links: Sequence[Link]
+
+    def path(self, source: str, target: str) -> Route | None:
+        return self.wires.path(source, target)
 
 
 def played(parts: Parts) -> tuple[Tape, Simulation, list[tuple[Any, ...]]]:
@@ -110,10 +123,14 @@ def test_peers_wait_for_their_neighbours_only(parts_of: Callable[[str], Parts]) 
 
 def test_the_order_of_arrival_renames_nothing(parts_of: Callable[[str], Parts]) -> None:
     parts = parts_of("neighborhood")
-    slow = replace(parts.network, down_bps=parts.network.down_bps | {"pi4-0": 1e5})  # type: ignore[type-var, attr-defined]
+    links = [
+        replace(link, rate_bps=1e5) if link.name == "pi4-0 down" else link
+        for link in parts.wiring.wires.links
+    ]
+    slow = replace(parts.wiring, wires=Relinked(parts.wiring.wires, links))
     keys = [
         {(round, who): key for round, key, who, _ in played(p)[2]}
-        for p in (parts, replace(parts, network=slow))
+        for p in (parts, replace(parts, wiring=slow))
     ]
     assert keys[0] == keys[1]
 
