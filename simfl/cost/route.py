@@ -82,8 +82,8 @@ def _usage(link: Link, hop: Hop, packet_bytes: int, payload_bytes: int, headers:
         return on_link / payload_bytes
     access_s = link.cell.access_s / link.cell.aggregation
     if packet_bytes < payload_bytes:
-        # replies to a full aggregate go together: one access for two packets' worth each
-        access_s /= _ACKNOWLEDGEMENTS
+        # replies to one aggregate go together, in one access of their own
+        access_s *= min(link.cell.aggregation, 1 / _ACKNOWLEDGEMENTS)
     return (8 * on_link / link.cell.station_bps[hop.station] + access_s) / (8 * payload_bytes)
 
 

@@ -15,6 +15,11 @@ HEADER_BYTES: Final = 52
 """IPv4 (20, RFC 791) and TCP (20, RFC 9293) with timestamps (12, RFC 7323), per segment."""
 
 
+CROWD: Final = 1_000
+"""Nodes beyond which windows are no longer followed: each round trip of each flow costs
+microseconds, and in a crowd on one link flows differ by chance alone (assumed)."""
+
+
 class Transport(Options):
     """TCP as Linux ships it, or a fluid.
 
@@ -29,12 +34,14 @@ class Transport(Options):
         headers: TCP's and IP's headers and the link's overhead take their share of every link.
         slow_start: a connection begins with ``initial_window`` segments and doubles them each
             round trip (RFC 5681, section 3.1).
-        windows: no more than the receive window is under way in a round trip (RFC 9293, section
-            3.8.6).
+        windows: follow each flow's congestion window, round trip by round trip: its growth, the
+            queues it fills, its losses, and how it comes to share a link with others. ``auto``: in
+            networks of up to `CROWD` nodes. Without, flows share by max-min fairness at once, and
+            slow start and loss are closed forms.
         acknowledgements: what comes back takes its share of the links on the way back, one for
             every two segments (RFC 9293, section 3.8.6.3).
         loss: lost packets make the sender slow down (Mathis et al., CCR 1997; RFC 9438).
-        weighted_by_rtt: flows that share a full drop-tail queue get shares by the inverse of their
+        weighted_by_rtt: where windows are not followed, flows get shares by the inverse of their
             round trip times (Lakshman and Madhow, IEEE/ACM ToN 1997) rather than equal ones.
         mss_bytes: payload of a segment: Ethernet's 1,500 less `HEADER_BYTES`.
         initial_window: segments (RFC 6928).
@@ -47,10 +54,10 @@ class Transport(Options):
     connection_setup: Literal["warm", "cold"] = "warm"
     headers: bool = True
     slow_start: bool = True
-    windows: bool = True
+    windows: Literal["auto"] | bool = "auto"
     acknowledgements: bool = True
     loss: bool = True
-    weighted_by_rtt: bool = True
+    weighted_by_rtt: bool = False
     mss_bytes: Annotated[int, Field(ge=88, le=65_483)] = 1448
     initial_window: Positive = 10
     receive_window_bytes: Positive = 6_291_456

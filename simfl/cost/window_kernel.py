@@ -86,13 +86,12 @@ LINK: Final = np.dtype(
         ("level", "f8"),
         ("least", "f8"),
         ("load", "f8"),
-        ("carried_bits", "f8"),
+        ("carried", "f8"),
         ("used", "f8"),
-        ("peak", "f8"),
     ]
 )
-"""A link: ``capacity`` in bit/s, or seconds of air a second (1); ``carried_bits``: payload so far;
-``used``: the integral of the load over time; ``peak``: the highest load / capacity so far."""
+"""A link: ``capacity`` in bit/s, or seconds of air a second (1); ``carried``: of
+what flows sent so far; ``used``: the same with acknowledgements, the integral of ``load``."""
 
 QUEUE: Final = np.dtype(
     [
@@ -336,9 +335,6 @@ def _trim(
                 links[out_link[f, h]].load += out_usage[f, h] * flows[f].rate_bps
             for h in range(flows[f].back_hops):
                 links[back_link[f, h]].load += back_usage[f, h] * flows[f].rate_bps
-    for link in used_links:
-        if links[link].capacity > 0:
-            links[link].peak = max(links[link].peak, links[link].load / links[link].capacity)
 
 
 @njit(cache=True)
@@ -375,7 +371,6 @@ def _loses(
     f: Any,
     now_s: Any,
     seed: Any,
-    overflow: Any,
     random_loss: Any,
     segment_bits: Any,
     flows: Any,
@@ -385,31 +380,30 @@ def _loses(
 ) -> Any:
     """Whether a packet of the window that ends now was dropped."""
     lost = False
-    if overflow:
-        dropped = 0.0
-        for h in range(flows[f].hops):
-            q = out_queue[f, h]
-            over = (queues[q].backlog_bits - queues[q].limit_bits) / segment_bits
-            if not links[queues[q].link].fair and over > 0 and queues[q].flight > 0:
-                # half of what overflows is the excess of those who grow, half is who comes next
-                part = 0.5 * flows[f].window / queues[q].flight
-                if queues[q].grown > 0:
-                    part += 0.5 * flows[f].grown / queues[q].grown
-                dropped += over * part / queues[q].cluster
-        if dropped > 0:
-            flows[f].draws += 1
-            lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-dropped)
-        link = flows[f].bottleneck
-        if link >= 0 and links[link].fair:
-            # one packet in the queue is never too many (RFC 8289, section 5.4)
-            queued_bits = flows[f].own_queue_s * flows[f].rate_bps
-            if flows[f].own_queue_s <= _CODEL_TARGET_S or queued_bits < 2 * segment_bits:
-                flows[f].queued_since_s = _NEVER
-            elif flows[f].queued_since_s == _NEVER:
-                flows[f].queued_since_s = now_s
-            elif now_s - flows[f].queued_since_s > _CODEL_INTERVAL_S:
-                flows[f].queued_since_s = _NEVER
-                lost = True
+    dropped = 0.0
+    for h in range(flows[f].hops):
+        q = out_queue[f, h]
+        over = (queues[q].backlog_bits - queues[q].limit_bits) / segment_bits
+        if not links[queues[q].link].fair and over > 0 and queues[q].flight > 0:
+            # half of what overflows is the excess of those who grow, half is who comes next
+            part = 0.5 * flows[f].window / queues[q].flight
+            if queues[q].grown > 0:
+                part += 0.5 * flows[f].grown / queues[q].grown
+            dropped += over * part / queues[q].cluster
+    if dropped > 0:
+        flows[f].draws += 1
+        lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-dropped)
+    link = flows[f].bottleneck
+    if link >= 0 and links[link].fair:
+        # one packet in the queue is never too many (RFC 8289, section 5.4)
+        queued_bits = flows[f].own_queue_s * flows[f].rate_bps
+        if flows[f].own_queue_s <= _CODEL_TARGET_S or queued_bits < 2 * segment_bits:
+            flows[f].queued_since_s = _NEVER
+        elif flows[f].queued_since_s == _NEVER:
+            flows[f].queued_since_s = now_s
+        elif now_s - flows[f].queued_since_s > _CODEL_INTERVAL_S:
+            flows[f].queued_since_s = _NEVER
+            lost = True
     if random_loss and flows[f].loss > 0:
         flows[f].draws += 1
         kept = (1 - flows[f].loss) ** flows[f].window
@@ -501,14 +495,16 @@ def _avoid(f: Any, now_s: Any, flows: Any) -> None:
 
 
 @njit(cache=True)
-def _move(dt_s: Any, active: Any, flows: Any, links: Any, used_links: Any, out_link: Any) -> None:
+def _move(
+    dt_s: Any, active: Any, flows: Any, links: Any, used_links: Any, out_link: Any, out_usage: Any
+) -> None:
     for f in active:
         if flows[f].state == SENDING:
             bits = flows[f].rate_bps * dt_s
             flows[f].round_bits -= bits
             flows[f].left_bits -= bits
             for h in range(flows[f].hops):
-                links[out_link[f, h]].carried_bits += bits
+                links[out_link[f, h]].carried += out_usage[f, h] * bits
     for link in used_links:
         links[link].used += links[link].load * dt_s
 
@@ -519,7 +515,6 @@ def advance(
     until_s: Any,
     stop_at_end: Any,
     seed: Any,
-    overflow: Any,
     random_loss: Any,
     segment_bits: Any,
     active: Any,
@@ -539,7 +534,6 @@ def advance(
 
     Args:
         stop_at_end: stop before anything that happens later than a flow's end.
-        overflow: whether queues that are full drop packets.
         random_loss: whether links lose packets at their rate.
         segment_bits: payload of a segment.
 
@@ -561,7 +555,7 @@ def advance(
         if next_s > until_s or (stop_at_end and next_s > end_s) or next_s == np.inf:
             break
         next_s = max(next_s, now_s)
-        _move(next_s - now_s, active, flows, links, used_links, out_link)
+        _move(next_s - now_s, active, flows, links, used_links, out_link, out_usage)
         now_s = next_s
         for f in active:
             flow = flows[f]
@@ -639,6 +633,6 @@ def advance(
             back_usage,
         )
     if until_s < np.inf and not stop_at_end:
-        _move(until_s - now_s, active, flows, links, used_links, out_link)
+        _move(until_s - now_s, active, flows, links, used_links, out_link, out_usage)
         now_s = until_s
     return now_s, end_s

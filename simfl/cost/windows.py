@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simfl.cost import window_kernel as kernel
+from simfl.cost.carrier import LinkUse, capacity_of, offered_by
 from simfl.cost.route import Route
 from simfl.cost.transport import HEADER_BYTES, Transport
 from simfl.cost.wires import Link, Path
@@ -28,6 +29,8 @@ _HOPS: Final = (0, 1, 2, 0, 1, 2)
 _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
 # a path without latency and time on the wire would make endless rounds of no length
 _RTT_LEAST_S: Final = 1e-6
+# of a link that never limits
+_ENDLESS_BPS: Final = 1e15
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class WindowFlows:
             for station in range(-1, len(link.cell.station_bps) if link.cell else 0):
                 self._queue_of[index, station] = len(self._queue_of)
             self._links[index]["fair"] = link.discipline == "fq_codel"
-            self._links[index]["capacity"] = _capacity(link, 0.0)
+            self._links[index]["capacity"] = min(capacity_of(link, 0.0), _ENDLESS_BPS)
         self._queues = np.zeros(len(self._queue_of), kernel.QUEUE)
         for (index, _), queue in self._queue_of.items():
             cell = links[index].cell
@@ -80,8 +83,8 @@ class WindowFlows:
         self._ahead: _Ahead | None = None
         self._in_use: tuple[NDArray[np.int64], ...] | None = None
         self._changes: dict[int, float] = {}
-        self.sent_bits = np.zeros(len(links))
-        self.cut_bits = np.zeros(len(links))
+        self._asked = np.zeros(len(links))
+        self._cut = np.zeros(len(links))
 
     def __len__(self) -> int:
         """How many are in progress."""
@@ -127,8 +130,8 @@ class WindowFlows:
                 queue = self._queue_of[hop.link, hop.station if at == 0 else -1]
                 self._hops[links][slot, at], self._hops[queues][slot, at] = hop.link, queue
                 self._hops[usage][slot, at] = into[at]
-        for hop in path.out:
-            self.sent_bits[hop.link] += 8.0 * nbytes
+        for hop, share in zip(path.out, route.usage, strict=True):
+            self._asked[hop.link] += share * 8.0 * nbytes
         self._count += 1
         self._slots[self._count] = slot
         self._active.append(slot)
@@ -141,8 +144,8 @@ class WindowFlows:
         self._advance(now_s)
         slot = self._slots[flow]
         left_bits = float(self._flows[slot]["left_bits"])
-        for at in range(self._flows[slot]["hops"]):
-            self.cut_bits[self._hops[_OUT_LINK][slot, at]] += left_bits
+        for link, waiting in self._waiting(slot):
+            self._cut[link] += waiting
         self._drop(flow)
         return left_bits
 
@@ -175,10 +178,40 @@ class WindowFlows:
         """Payload bits per second now; 0 between two windows."""
         return float(self._flows[self._slots[flow]]["rate_bps"])
 
-    def table(self, now_s: float) -> NDArray[Any]:
-        """The links as they stand: `simfl.cost.window_kernel.LINK` records."""
+    def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
+        """Of each link in use: its name, its load with acknowledgements, its capacity now."""
         self._advance(now_s)
-        return self._links.copy()
+        for link in self._arrays()[1]:
+            row = self._links[link]
+            yield self._given[link].name, float(row["load"]), float(row["capacity"])
+
+    def uses(self, now_s: float) -> list[LinkUse]:
+        """Of each link that was ever used and that limits."""
+        self._advance(now_s)
+        waiting = np.zeros(len(self._links))
+        for slot in self._active:
+            for link, left in self._waiting(slot):
+                waiting[link] += left
+        return [
+            LinkUse(
+                name=link.name,
+                asked=float(self._asked[index]),
+                carried=float(self._links[index]["carried"]),
+                cut=float(self._cut[index]),
+                waiting=float(waiting[index]),
+                used=float(self._links[index]["used"]),
+                busy=float(self._links[index]["used"]) / offered,
+            )
+            for index, link in enumerate(self._given)
+            if self._links[index]["used"] and (offered := offered_by(link, now_s)) < inf
+        ]
+
+    def _waiting(self, slot: int) -> Iterator[tuple[int, float]]:
+        """What a flow has still to send, by link."""
+        left_bits = float(self._flows[slot]["left_bits"])
+        for at in range(self._flows[slot]["hops"]):
+            share = float(self._hops[_OUT_USAGE][slot, at])
+            yield int(self._hops[_OUT_LINK][slot, at]), share * left_bits
 
     def _advance(self, now_s: float) -> None:
         """Bring every flow up to now, and every rate that changes over time."""
@@ -220,7 +253,7 @@ class WindowFlows:
         transport = self._transport
         active, links, queues = self._arrays()
         clock_s, end_s = kernel.advance(
-            self._clock_s, until_s, stop_at_end, self._seed, transport.windows, transport.loss,
+            self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
             self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
             *self._hops,
         )  # fmt: skip
@@ -266,7 +299,9 @@ class WindowFlows:
     def _refresh(self, links: NDArray[np.int64]) -> None:
         """Capacities now, of links that were idle."""
         for link in links:
-            self._links[link]["capacity"] = _capacity(self._given[link], self._clock_s)
+            self._links[link]["capacity"] = min(
+                capacity_of(self._given[link], self._clock_s), _ENDLESS_BPS
+            )
 
     def _share(self) -> None:
         active, links, queues = self._arrays()
@@ -306,10 +341,3 @@ class WindowFlows:
             rate_bps = max(link.cell.station_bps if link.cell else rates)
             queue_bytes = max(_QUEUE_S * rate_bps / 8, _QUEUE_LEAST_BYTES)
         return 8.0 * queue_bytes * self._transport.mss_bytes / packet_bytes
-
-
-def _capacity(link: Link, now_s: float) -> float:
-    """Bits per second of a wire; all of the air of a cell."""
-    if link.cell is not None:
-        return 1.0
-    return link.trace.rate_at(now_s) if link.trace is not None else link.rate_bps

@@ -1,90 +1,87 @@
-"""Flows over routes: rates are shared anew whenever a flow starts or ends, or a link changes."""
+"""Messages on their way: a SimPy process waits for each, and one wake-up for all of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
 from simpy import Environment, Event
 
-from simfl.cost.link import NetworkModel
-from simfl.cost.sharing import Route, max_min_rates
+from simfl.cost.carrier import Carrier, LinkUse
 from simfl.errors import NetworkError
 from simfl.events.activity import Activity
 
-# a flow is over when less than this is left: far below a bit, far above rounding
-_REST_BITS: Final = 1e-6
-
-
-@dataclass(slots=True, eq=False)
-class _Flow:
-    """A transfer under way."""
-
-    route: Route
-    left_bits: float
-    done: Event
-    rate_bps: float = field(default=0.0)
+# what rounding may add to a sum of a hundred thousand rates or sizes
+_ROUNDING: Final = 1e-9
 
 
 class Network:
-    """Transfers in progress between places of a network model."""
+    """Transfers in progress between places.
 
-    def __init__(self, env: Environment, model: NetworkModel) -> None:
+    Args:
+        env: the event loop.
+        carrier: what moves the bytes.
+        verify: look at every link at every event, and at the end at what went in and came out.
+    """
+
+    def __init__(self, env: Environment, carrier: Carrier, *, verify: bool = False) -> None:
         self._env = env
-        self._model = model
-        self._flows: list[_Flow] = []
-        self._updated_s = env.now
+        self._carrier = carrier
+        self._verify = verify
+        self._done: dict[int, Event] = {}
         self._epoch = 0
-        # the instant for which a sharing is due
-        self._shared_s = -inf
+        # the instant for which a look is due
+        self._due_s = -inf
 
     @property
     def flows(self) -> int:
         """How many are in progress."""
-        return len(self._flows)
+        return len(self._done)
 
     def transfer(self, source: str, target: str, nbytes: int) -> Activity[None]:
-        """Move bytes; takes the fixed delay, then the time at the shared rate.
+        """Move bytes; takes what comes before, then the time on the links.
 
-        Interrupted, the flow is cut and gives its share back.
+        Interrupted, the message is cut and gives its share back.
 
         Raises:
             NetworkError: no route.
         """
-        route = self._model.route(source, target)
-        if route is None:
-            raise NetworkError(
-                f"no route from '{source}' to '{target}'; the network does not join them"
-            )
-        yield self._env.timeout(self._model.delay_s(source, target, nbytes))
-        size = self._model.wire_bytes(nbytes)
-        if not size or not route:
+        env, carrier = self._env, self._carrier
+        yield env.timeout(carrier.delay_s(source, target, nbytes))
+        flow = carrier.start(env.now, source, target, nbytes)
+        if flow is None:
             return
-        flow = _Flow(route, 8.0 * size, self._env.event())
-        self._advance()
-        self._flows.append(flow)
-        self._share_soon()
+        done = self._done[flow] = env.event()
+        self._look_soon()
         try:
-            yield flow.done
+            yield done
         finally:
-            if flow in self._flows:
-                self._advance()
-                self._flows.remove(flow)
-                self._share_soon()
+            if self._done.pop(flow, None) is not None:
+                carrier.cut(env.now, flow)
+                self._look_soon()
 
-    def _advance(self) -> None:
-        """Bring every flow up to now."""
-        elapsed = self._env.now - self._updated_s
-        self._updated_s = self._env.now
-        if elapsed:
-            for flow in self._flows:
-                flow.left_bits -= flow.rate_bps * elapsed
+    def uses(self) -> list[LinkUse]:
+        """What has crossed each link by now."""
+        return self._carrier.uses(self._env.now)
 
-    def _share_soon(self) -> None:
-        """Share once for all that starts and ends at this instant."""
-        if self._shared_s != self._env.now:
-            self._shared_s = self._env.now
+    def check(self) -> None:
+        """Bytes in = bytes out + cut + under way, on every link.
+
+        Raises:
+            NetworkError: not so; a fault of simfl's.
+        """
+        for use in self.uses():
+            found = use.carried + use.cut + use.waiting
+            if abs(use.asked - found) > _ROUNDING * max(use.asked, 1.0):
+                raise NetworkError(
+                    f"link '{use.name}' was handed {use.asked} and has {use.carried} carried, "
+                    f"{use.cut} cut and {use.waiting} waiting: {found - use.asked:+} from nowhere"
+                )
+
+    def _look_soon(self) -> None:
+        """Look once at all that starts and ends at this instant."""
+        if self._due_s != self._env.now:
+            self._due_s = self._env.now
             self._wake_in(0.0)
 
     def _wake_in(self, seconds: float) -> None:
@@ -95,31 +92,22 @@ class Network:
         wake.callbacks.append(lambda _: self._wake(epoch))
 
     def _wake(self, epoch: int) -> None:
-        """End what is over, share the rest; a later change has made older wake-ups void."""
+        """Tell who is there; a later change has made older wake-ups void."""
         if epoch != self._epoch:
             return
-        self._shared_s = -inf
-        self._advance()
-        over = [flow for flow in self._flows if self._is_over(flow)]
-        if over:
-            self._flows = [flow for flow in self._flows if flow not in over]
-            for flow in over:
-                flow.done.succeed()
-        if not self._flows:
-            return
-        now = self._env.now
-        capacity = self._model.capacity_at(now)
-        rates = max_min_rates([flow.route for flow in self._flows], capacity)
-        soonest = self._model.next_change_s(now) - now
-        for flow, rate in zip(self._flows, rates, strict=True):
-            flow.rate_bps = rate
-            # at a rate of 0, in an outage, only a change helps
-            if rate:
-                soonest = min(soonest, flow.left_bits / rate)
-        self._wake_in(soonest)
+        self._due_s = -inf
+        now_s, carrier = self._env.now, self._carrier
+        for flow in carrier.ended(now_s):
+            self._done.pop(flow).succeed()
+        next_s = carrier.next_s()
+        if next_s < inf:
+            self._wake_in(max(next_s - now_s, 0.0))
+        if self._verify:
+            self._check_loads()
 
-    def _is_over(self, flow: _Flow) -> bool:
-        """Whether nothing is left, or so little that the clock cannot show the time it takes."""
-        now = self._env.now
-        left_s = flow.left_bits / flow.rate_bps if flow.rate_bps else inf
-        return flow.left_bits <= _REST_BITS or now + left_s <= now
+    def _check_loads(self) -> None:
+        for name, load, capacity in self._carrier.loads(self._env.now):
+            if load > capacity * (1 + _ROUNDING):
+                raise NetworkError(
+                    f"link '{name}' carries {load} of {capacity} at {self._env.now} s"
+                )

@@ -1,0 +1,135 @@
+"""What carries messages: the one thing that the event loop asks of wires and transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from simfl.cost.framing import UNFRAMED, Framing
+from simfl.cost.transport import Transport
+from simfl.cost.wires import Link, Path, Wires
+from simfl.errors import NetworkError
+from simfl.keys import seed_of
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """What has crossed one link, in bits on the wire; in a cell, in seconds of air.
+
+    Attributes:
+        asked: by all messages so far; the sum of the next three.
+        carried: through the link by now.
+        cut: of messages that were given up, what had not crossed.
+        waiting: still to cross.
+        used: what it carried with what came back (acknowledgements) on other messages' behalf.
+        busy: ``used`` as a share of all that it could have carried until now.
+    """
+
+    name: str
+    asked: float
+    carried: float
+    cut: float
+    waiting: float
+    used: float
+    busy: float
+
+
+def capacity_of(link: Link, now_s: float) -> float:
+    """Bits per second of a wire at a time; of a cell all of its air: 1."""
+    if link.cell is not None:
+        return 1.0
+    return link.trace.rate_at(now_s) if link.trace is not None else link.rate_bps
+
+
+def offered_by(link: Link, until_s: float) -> float:
+    """What a link could have carried since time 0: the integral of its capacity."""
+    if link.cell is not None or link.trace is None:
+        return capacity_of(link, 0.0) * until_s
+    total, now_s = 0.0, 0.0
+    while now_s < until_s:
+        change_s = min(link.trace.next_change_s(now_s), until_s)
+        total += link.trace.rate_at(now_s) * (change_s - now_s)
+        now_s = change_s
+    return total
+
+
+class Carrier(Protocol):
+    """Messages in progress over wires; times are absolute seconds that never fall."""
+
+    def delay_s(self, source: str, target: str, nbytes: int) -> float:
+        """Time before anything is held: what the framing and the way take beforehand.
+
+        Raises:
+            NetworkError: no route.
+        """
+
+    def start(self, now_s: float, source: str, target: str, nbytes: int) -> int | None:
+        """Begin to hold links; None where there is nothing to hold: the message is there."""
+
+    def cut(self, now_s: float, flow: int) -> None:
+        """Give up a message; its share goes back."""
+
+    def next_s(self) -> float:
+        """When `ended` must be asked, if nothing else happens; inf: never."""
+
+    def ended(self, now_s: float) -> Sequence[int]:
+        """Messages that are there by now; each is told once."""
+
+    def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
+        """Of each link in use: its name, its load and its capacity now."""
+
+    def uses(self, now_s: float) -> list[LinkUse]:
+        """Of each link that was ever used and that limits, in the order of the wires."""
+
+    def __len__(self) -> int:
+        """How many messages are in progress."""
+
+
+class Ways:
+    """Paths, framed sizes and jitter: what every carrier needs to know of a message.
+
+    The n-th message from one place to another is the same message whenever it is sent, so what is
+    drawn for it does not depend on the order of events.
+    """
+
+    def __init__(
+        self, wires: Wires, transport: Transport, framing: Framing = UNFRAMED, *, seed: int = 0
+    ) -> None:
+        self.links = wires.links
+        self.transport = transport
+        self.framing = framing
+        self._wires = wires
+        self._seed = seed
+        self._sent: dict[tuple[str, str], int] = {}
+
+    def path(self, source: str, target: str) -> Path:
+        """The hops of a message.
+
+        Raises:
+            NetworkError: no route.
+        """
+        path = self._wires.path(source, target)
+        if path is None:
+            raise NetworkError(
+                f"no route from '{source}' to '{target}'; the network does not join them"
+            )
+        return path
+
+    def key(self, source: str, target: str) -> int:
+        """Names the next message between two places."""
+        count = self._sent.get((source, target), 0)
+        self._sent[source, target] = count + 1
+        return seed_of(self._seed, "message", source, target, count)
+
+    def jitter_s(self, source: str, target: str, path: Path) -> float:
+        """The extra delay of the next message: half-normal, by each link's deviation (assumed)."""
+        total_s = 0.0
+        for place, hop in enumerate(path.out):
+            deviation_s = self.links[hop.link].jitter_s
+            if deviation_s:
+                count = self._sent.get((source, target), 0)
+                draw = Random(seed_of(self._seed, "jitter", source, target, count, place))
+                total_s += abs(draw.gauss(0.0, deviation_s))
+        return total_s

@@ -1,0 +1,170 @@
+"""Messages as fluid flows: max-min fair shares, with TCP's effects in closed form or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf, isinf
+
+from simfl.cost.carrier import LinkUse, Ways, capacity_of, offered_by
+from simfl.cost.corrections import rate_bound_bps, slow_start_s
+from simfl.cost.flows import Flows, flows_over
+from simfl.cost.route import route_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What a flow takes between two places."""
+
+    links: tuple[int, ...]
+    usage: tuple[float, ...]
+    latency_s: float
+    setup_s: float
+    rtt_s: float
+    rate_bps: float
+    bound_bps: float
+    weight: float
+    jitters: bool
+
+
+class FairCarrier:
+    """Flows share by max-min fairness; TCP's slow start and set-up are time before they begin.
+
+    Slow start is charged as if the flow were alone, acknowledgements are not; for both see
+    `simfl.cost.window_carrier`.
+    """
+
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+        self._traced = [i for i, link in enumerate(ways.links) if link.trace is not None]
+        self._flows: Flows = flows_over([capacity_of(link, 0.0) for link in ways.links])
+        self._next_change_s = self._change_after(0.0)
+        self._under_way: dict[int, _Way] = {}
+        self._asked = [0.0] * len(ways.links)
+        self._cut = [0.0] * len(ways.links)
+        self._way = lru_cache(maxsize=1 << 16)(self._find_way)
+        self._slow = lru_cache(maxsize=1 << 12)(
+            lambda bits, rate_bps, rtt_s: slow_start_s(bits, rate_bps, rtt_s, ways.transport)
+        )
+
+    def __len__(self) -> int:
+        """How many messages are in progress."""
+        return len(self._flows)
+
+    def delay_s(self, source: str, target: str, nbytes: int) -> float:
+        """Latency, framing, set-up and slow start."""
+        way, ways = self._way(source, target), self._ways
+        seconds = way.latency_s + ways.framing.seconds(nbytes) + way.setup_s
+        if way.jitters:
+            seconds += ways.jitter_s(source, target, ways.path(source, target))
+        if way.rtt_s and nbytes:
+            seconds += self._slow(8.0 * ways.framing.wire_bytes(nbytes), way.rate_bps, way.rtt_s)
+        return seconds
+
+    def start(self, now_s: float, source: str, target: str, nbytes: int) -> int | None:
+        """Begin a flow; None where no link limits or nothing is sent."""
+        way = self._way(source, target)
+        bits = 8.0 * self._ways.framing.wire_bytes(nbytes)
+        if way.jitters:
+            self._ways.key(source, target)
+        if not bits or not (way.links or way.bound_bps < inf):
+            return None
+        self._follow(now_s)
+        for link, share in zip(way.links, way.usage, strict=True):
+            self._asked[link] += share * bits
+        flow = self._flows.start(
+            now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=way.bound_bps
+        )
+        self._under_way[flow] = way
+        return flow
+
+    def cut(self, now_s: float, flow: int) -> None:
+        """Give up a flow."""
+        self._follow(now_s)
+        left_bits, way = self._flows.cut(now_s, flow), self._under_way.pop(flow)
+        for link, share in zip(way.links, way.usage, strict=True):
+            self._cut[link] += share * left_bits
+
+    def next_s(self) -> float:
+        """The next end, or the next change of a rate while there are flows."""
+        end_s = self._flows.next_end_s()
+        return min(end_s, self._next_change_s) if len(self._flows) else inf
+
+    def ended(self, now_s: float) -> list[int]:
+        """Flows that are over."""
+        self._follow(now_s)
+        over = self._flows.ended(now_s)
+        for flow in over:
+            del self._under_way[flow]
+        return over
+
+    def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
+        """Rates by link."""
+        self._follow(now_s)
+        loads: dict[int, float] = {}
+        for flow, way in self._under_way.items():
+            rate_bps = self._flows.rate_bps(flow)
+            for link, share in zip(way.links, way.usage, strict=True):
+                loads[link] = loads.get(link, 0.0) + share * rate_bps
+        for link, load in loads.items():
+            yield self._ways.links[link].name, load, capacity_of(self._ways.links[link], now_s)
+
+    def uses(self, now_s: float) -> list[LinkUse]:
+        """Of the links that somebody asked for."""
+        self._follow(now_s)
+        carried = self._flows.carried(now_s)
+        waiting = [0.0] * len(carried)
+        for flow, way in self._under_way.items():
+            left_bits = self._flows.left_bits(now_s, flow)
+            for link, share in zip(way.links, way.usage, strict=True):
+                waiting[link] += share * left_bits
+        return [
+            LinkUse(
+                name=link.name,
+                asked=self._asked[index],
+                carried=carried[index],
+                cut=self._cut[index],
+                waiting=waiting[index],
+                used=carried[index],
+                busy=carried[index] / offered if (offered := offered_by(link, now_s)) else 0.0,
+            )
+            for index, link in enumerate(self._ways.links)
+            if self._asked[index]
+        ]
+
+    def _follow(self, now_s: float) -> None:
+        """Let rates change when they do, also while nothing was asked."""
+        while self._next_change_s <= now_s:
+            at_s = self._next_change_s
+            for link in self._traced:
+                trace = self._ways.links[link].trace
+                assert trace is not None
+                self._flows.setcapacity_of(at_s, link, trace.rate_at(at_s))
+            self._next_change_s = self._change_after(at_s)
+
+    def _change_after(self, now_s: float) -> float:
+        traces = (self._ways.links[link].trace for link in self._traced)
+        return min((trace.next_change_s(now_s) for trace in traces if trace), default=inf)
+
+    def _find_way(self, source: str, target: str) -> _Way:
+        ways, transport = self._ways, self._ways.transport
+        path = ways.path(source, target)
+        route = route_of(ways.links, path, transport)
+        usage: dict[int, float] = {}
+        for hop, share in zip(path.out, route.usage, strict=True):
+            if not isinf(capacity_of(ways.links[hop.link], 0.0)):
+                usage[hop.link] = usage.get(hop.link, 0.0) + share
+        tcp = transport.kind == "tcp"
+        rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
+        return _Way(
+            links=tuple(usage),
+            usage=tuple(usage.values()),
+            latency_s=sum(ways.links[hop.link].latency_s for hop in path.out),
+            setup_s=route.setup_s if tcp and transport.connection_setup == "cold" else 0.0,
+            rtt_s=route.rtt_s if tcp else 0.0,
+            rate_bps=min(rates, default=inf),
+            bound_bps=rate_bound_bps(route, transport) if tcp else inf,
+            weight=1 / route.rtt_s if tcp and transport.weighted_by_rtt and route.rtt_s else 1.0,
+            jitters=any(ways.links[hop.link].jitter_s for hop in path.out),
+        )
