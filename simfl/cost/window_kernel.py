@@ -597,7 +597,6 @@ def advance(
                     f,
                     now_s,
                     seed,
-                    overflow,
                     random_loss,
                     segment_bits,
                     flows,
