@@ -83,6 +83,10 @@ class _Bundle:
     def clock_at(self, now_s: float) -> float:
         return self.clock + self.level * (now_s - self.since_s)
 
+    def end_s(self, tag: float) -> float:
+        """When the clock will show a tag."""
+        return self.since_s + (tag - self.clock) / self.level
+
     def set_level(self, now_s: float, level: float) -> None:
         if level != self.level:
             self.clock = self.clock_at(now_s)
@@ -235,8 +239,7 @@ class Bundles:
             if bundle.free and bundle.level:
                 entry = self._first(bundle.ends)
                 assert entry
-                end_s = bundle.since_s + (entry[0] - bundle.clock) / bundle.level
-                soonest_s = min(soonest_s, end_s)
+                soonest_s = min(soonest_s, bundle.end_s(entry[0]))
         held = self._first(self._timed)
         if held:
             soonest_s = min(soonest_s, held[0])
@@ -254,7 +257,10 @@ class Bundles:
             ends = bundle.ends
             while entry := self._first(ends):
                 weight = self._flows[entry[1]].weight
-                if not is_over((entry[0] - clock) * weight, bundle.level * weight, now_s):
+                # at the time foretold it is over, whatever rounding says is left
+                if (not bundle.level or bundle.end_s(entry[0]) > now_s) and not is_over(
+                    (entry[0] - clock) * weight, bundle.level * weight, now_s
+                ):
                     break
                 over.append(entry[1])
                 heappop(ends)

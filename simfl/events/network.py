@@ -1,30 +1,17 @@
-"""Flows over routes: rates are shared anew whenever a flow starts or ends."""
+"""Transfers over a network's links: when each one ends, given what the others take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 from math import inf
-from typing import Final
 
 from simpy import Environment, Event
 
+from simfl.cost.fair import FairFlows
+from simfl.cost.flows import Flows
 from simfl.cost.link import NetworkModel
-from simfl.cost.sharing import Route, max_min_rates
 from simfl.errors import NetworkError
 from simfl.events.activity import Activity
-
-# a flow is over when less than this is left: far below a bit, far above rounding
-_REST_BITS: Final = 1e-6
-
-
-@dataclass(slots=True, eq=False)
-class _Flow:
-    """A transfer under way."""
-
-    route: Route
-    left_bits: float
-    done: Event
-    rate_bps: float = field(default=0.0)
 
 
 class Network:
@@ -33,9 +20,12 @@ class Network:
     def __init__(self, env: Environment, model: NetworkModel) -> None:
         self._env = env
         self._model = model
-        self._capacity = model.capacity
-        self._flows: list[_Flow] = []
-        self._updated_s = env.now
+        capacity = model.capacity
+        self._index: dict[Hashable, int] = {name: i for i, name in enumerate(capacity)}
+        self._flows: Flows = FairFlows(list(capacity.values()))
+        self._done: dict[int, Event] = {}
+        # what was asked of the model before: links, their usage, delay
+        self._paths: dict[tuple[str, str], tuple[tuple[int, ...], tuple[float, ...], float]] = {}
         self._epoch = 0
         # the instant for which a sharing is due
         self._shared_s = -inf
@@ -43,7 +33,7 @@ class Network:
     @property
     def flows(self) -> int:
         """How many are in progress."""
-        return len(self._flows)
+        return len(self._done)
 
     def transfer(self, source: str, target: str, nbytes: int) -> Activity[None]:
         """Move bytes; takes the fixed delay, then the time at the shared rate.
@@ -53,33 +43,32 @@ class Network:
         Raises:
             NetworkError: no route.
         """
+        links, usage, delay_s = self._paths.get((source, target)) or self._path(source, target)
+        env = self._env
+        yield env.timeout(delay_s)
+        if not nbytes or not links:
+            return
+        flow = self._flows.start(env.now, links, usage, 8.0 * nbytes)
+        done = self._done[flow] = env.event()
+        self._share_soon()
+        try:
+            yield done
+        finally:
+            if flow in self._done:
+                del self._done[flow]
+                self._flows.cut(env.now, flow)
+                self._share_soon()
+
+    def _path(self, source: str, target: str) -> tuple[tuple[int, ...], tuple[float, ...], float]:
         route = self._model.route(source, target)
         if route is None:
             raise NetworkError(
                 f"no route from '{source}' to '{target}'; the network does not join them"
             )
-        yield self._env.timeout(self._model.delay_s(source, target))
-        if not nbytes or not route:
-            return
-        flow = _Flow(route, 8.0 * nbytes, self._env.event())
-        self._advance()
-        self._flows.append(flow)
-        self._share_soon()
-        try:
-            yield flow.done
-        finally:
-            if flow in self._flows:
-                self._advance()
-                self._flows.remove(flow)
-                self._share_soon()
-
-    def _advance(self) -> None:
-        """Bring every flow up to now."""
-        elapsed = self._env.now - self._updated_s
-        self._updated_s = self._env.now
-        if elapsed:
-            for flow in self._flows:
-                flow.left_bits -= flow.rate_bps * elapsed
+        links = tuple(self._index[resource] for resource in route)
+        path = links, tuple(route.values()), self._model.delay_s(source, target)
+        self._paths[source, target] = path
+        return path
 
     def _share_soon(self) -> None:
         """Share once for all that starts and ends at this instant."""
@@ -89,32 +78,18 @@ class Network:
 
     def _wake_in(self, seconds: float) -> None:
         self._epoch += 1
-        epoch = self._epoch
-        wake = self._env.timeout(seconds)
+        wake = self._env.timeout(seconds, self._epoch)
         assert wake.callbacks is not None
-        wake.callbacks.append(lambda _: self._wake(epoch))
+        wake.callbacks.append(self._wake)
 
-    def _wake(self, epoch: int) -> None:
+    def _wake(self, wake: Event) -> None:
         """End what is over, share the rest; a later change has made older wake-ups void."""
-        if epoch != self._epoch:
+        if wake.value != self._epoch:
             return
         self._shared_s = -inf
-        self._advance()
-        over = [flow for flow in self._flows if self._is_over(flow)]
-        if over:
-            self._flows = [flow for flow in self._flows if flow not in over]
-            for flow in over:
-                flow.done.succeed()
-        rates = max_min_rates([flow.route for flow in self._flows], self._capacity)
-        soonest = inf
-        for flow, rate in zip(self._flows, rates, strict=True):
-            flow.rate_bps = rate
-            soonest = min(soonest, flow.left_bits / rate)
-        if self._flows:
-            self._wake_in(soonest)
-
-    def _is_over(self, flow: _Flow) -> bool:
-        """Whether nothing is left, or so little that the clock cannot show the time it takes."""
-        now = self._env.now
-        left_s = flow.left_bits / flow.rate_bps if flow.rate_bps else inf
-        return flow.left_bits <= _REST_BITS or now + left_s <= now
+        now_s = self._env.now
+        for flow in self._flows.ended(now_s):
+            self._done.pop(flow).succeed()
+        next_s = self._flows.next_end_s()
+        if next_s < inf:
+            self._wake_in(next_s - now_s)
