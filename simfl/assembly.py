@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from simfl.cost.device import StackDevice
-from simfl.cost.link import SERVER
+from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
 from simfl.devices import load_device
 from simfl.errors import CostError, OptionError, ScenarioError

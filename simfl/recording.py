@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import simpy
 
-from simfl.cost.link import SERVER
+from simfl.cost.wires import SERVER
 from simfl.events.node import Node
 from simfl.events.observer import Sent, Span
 from simfl.memo import Promise, Store

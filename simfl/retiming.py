@@ -24,7 +24,7 @@ import pandas as pd
 import simpy
 
 from simfl.assembly import attributes, build, check, computed_by, node_rows
-from simfl.cost.link import SERVER
+from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
 from simfl.errors import DataError, ExecutorError, RecordError, SimflError, TraceError

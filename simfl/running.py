@@ -14,8 +14,9 @@ import networkx as nx
 import simpy
 
 from simfl.algorithms.base import AnyAlgorithm
+from simfl.cost.carriers import carrier
 from simfl.cost.device import StackDevice
-from simfl.cost.link import SERVER, WiresModel
+from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
 from simfl.events.network import Network
@@ -67,10 +68,16 @@ class Simulation:
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
         wiring = parts.wiring
-        model = WiresModel(wiring.wires, wiring.transport, wiring.framing)
+        carries = carrier(
+            wiring.wires,
+            wiring.transport,
+            wiring.framing,
+            seed=parts.scenario.seed,
+            nodes=len(parts.scenario.platform.nodes),
+        )
         world = World(
             env=env,
-            network=Network(env, model),
+            network=Network(env, carries),
             observer=observer,
             promise=promise,
             start=start,

@@ -15,7 +15,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 from rich.text import Text
 
-from simfl.cost.link import SERVER
+from simfl.cost.wires import SERVER
 from simfl.memo.disk import Info
 from simfl.record import Trace
 from simfl.record.summary import by_device, summarise

@@ -9,7 +9,7 @@ from math import inf, isinf
 
 from simfl.cost.carrier import LinkUse, Ways, capacity_of, offered_by
 from simfl.cost.corrections import rate_bound_bps, slow_start_s
-from simfl.cost.flows import Flows, flows_over
+from simfl.cost.fair import FairFlows
 from simfl.cost.route import route_of
 
 
@@ -38,7 +38,7 @@ class FairCarrier:
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
         self._traced = [i for i, link in enumerate(ways.links) if link.trace is not None]
-        self._flows: Flows = flows_over([capacity_of(link, 0.0) for link in ways.links])
+        self._flows = FairFlows([capacity_of(link, 0.0) for link in ways.links])
         self._next_change_s = self._change_after(0.0)
         self._under_way: dict[int, _Way] = {}
         self._asked = [0.0] * len(ways.links)
@@ -140,7 +140,7 @@ class FairCarrier:
             for link in self._traced:
                 trace = self._ways.links[link].trace
                 assert trace is not None
-                self._flows.setcapacity_of(at_s, link, trace.rate_at(at_s))
+                self._flows.set_capacity(at_s, link, trace.rate_at(at_s))
             self._next_change_s = self._change_after(at_s)
 
     def _change_after(self, now_s: float) -> float:

@@ -263,7 +263,8 @@ class WindowFlows:
         """Slots of the flows in progress, and the links and queues on their paths."""
         if self._in_use is None:
             active = np.array(self._active, np.int64)
-            links, queues = set[int](), set[int]()
+            links: set[int] = set()
+            queues: set[int] = set()
             for slot in self._active:
                 out, back = self._flows[slot]["hops"], self._flows[slot]["back_hops"]
                 links.update(self._hops[_OUT_LINK][slot, :out], self._hops[_BACK_LINK][slot, :back])

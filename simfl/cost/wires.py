@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from simfl.cost.rate_trace import RateTrace
+
+SERVER: Final = "server"
+"""The name of the server's place."""
 
 Discipline = Literal["drop_tail", "fq_codel"]
 

@@ -86,14 +86,13 @@ class Network:
 
     def _wake_in(self, seconds: float) -> None:
         self._epoch += 1
-        epoch = self._epoch
-        wake = self._env.timeout(seconds)
+        wake = self._env.timeout(seconds, self._epoch)
         assert wake.callbacks is not None
-        wake.callbacks.append(lambda _: self._wake(epoch))
+        wake.callbacks.append(self._wake)
 
-    def _wake(self, epoch: int) -> None:
+    def _wake(self, wake: Event) -> None:
         """Tell who is there; a later change has made older wake-ups void."""
-        if epoch != self._epoch:
+        if wake.value != self._epoch:
             return
         self._due_s = -inf
         now_s, carrier = self._env.now, self._carrier
