@@ -9,7 +9,7 @@ from typing import Protocol
 
 from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.transport import Transport
-from simfl.cost.wires import Link, Path, Wires
+from simfl.cost.wires import Path, Wires
 from simfl.errors import NetworkError
 from simfl.keys import seed_of
 
@@ -34,25 +34,6 @@ class LinkUse:
     waiting: float
     used: float
     busy: float
-
-
-def capacity_of(link: Link, now_s: float) -> float:
-    """Bits per second of a wire at a time; of a cell all of its air: 1."""
-    if link.cell is not None:
-        return 1.0
-    return link.trace.rate_at(now_s) if link.trace is not None else link.rate_bps
-
-
-def offered_by(link: Link, until_s: float) -> float:
-    """What a link could have carried since time 0: the integral of its capacity."""
-    if link.cell is not None or link.trace is None:
-        return capacity_of(link, 0.0) * until_s
-    total, now_s = 0.0, 0.0
-    while now_s < until_s:
-        change_s = min(link.trace.next_change_s(now_s), until_s)
-        total += link.trace.rate_at(now_s) * (change_s - now_s)
-        now_s = change_s
-    return total
 
 
 class Carrier(Protocol):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isinf
 
-from simfl.cost.carrier import LinkUse, Ways, capacity_of, offered_by
+from simfl.cost.carrier import LinkUse, Ways
 from simfl.cost.corrections import rate_bound_bps, slow_start_s
 from simfl.cost.fair import FairFlows
 from simfl.cost.route import route_of
+from simfl.cost.wires import capacity_of, offered_by
 
 
 @dataclass(frozen=True, slots=True)

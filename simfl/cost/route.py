@@ -8,7 +8,7 @@ from math import prod
 from typing import Final
 
 from simfl.cost.transport import HEADER_BYTES, Transport
-from simfl.cost.wires import Hop, Link, Path
+from simfl.cost.wires import Hop, Link, Path, capacity_of
 
 # RFC 9293, section 3.8.6.3: one acknowledgement for every second segment
 _ACKNOWLEDGEMENTS: Final = 0.5
@@ -46,24 +46,28 @@ def route_of(links: Sequence[Link], path: Path, transport: Transport) -> Route:
     INFOCOM 2003, with 802.11n's aggregation); a wire stores a packet before it sends it on, so a
     segment's own time on every hop but the slowest is latency.
     """
-    header = HEADER_BYTES if transport.headers else 0
-    data, reply = transport.mss_bytes + header, header
-    usage = tuple(
-        _usage(links[hop.link], hop, data, transport.mss_bytes, header > 0) for hop in path.out
-    )
-    back = tuple(
-        _ACKNOWLEDGEMENTS * _usage(links[hop.link], hop, reply, transport.mss_bytes, header > 0)
-        if transport.acknowledgements and header
-        else 0.0
-        for hop in path.back
-    )
+    headers = transport.kind == "tcp" and transport.headers
+    data = transport.mss_bytes + (HEADER_BYTES if headers else 0)
+    reply = HEADER_BYTES if headers and transport.acknowledgements else 0
+    payload_bits = 8 * transport.mss_bytes
+    usage, back = [], []
+    for hop in path.out:
+        link = links[hop.link]
+        accesses = 1 / link.cell.aggregation if link.cell else 0.0
+        usage.append(_held(link, hop, data, headers, accesses) / payload_bits)
+    for hop in path.back:
+        link = links[hop.link]
+        # replies to one aggregate go together, in one access of their own
+        accesses = min(1.0, 1 / (_ACKNOWLEDGEMENTS * link.cell.aggregation)) if link.cell else 0.0
+        held = _ACKNOWLEDGEMENTS * _held(link, hop, reply, headers, accesses)
+        back.append(held / payload_bits if reply else 0.0)
     alone = [_alone_s(links[hop.link], hop, data) for hop in path.out]
     replies = [_alone_s(links[hop.link], hop, reply) for hop in path.back]
     out_s = sum(links[hop.link].latency_s for hop in path.out)
     back_s = sum(links[hop.link].latency_s for hop in path.back)
     return Route(
-        usage=usage,
-        back_usage=back,
+        usage=tuple(usage),
+        back_usage=tuple(back),
         rtt_s=out_s + back_s + sum(alone) + sum(replies),
         setup_s=out_s + back_s + 2 * sum(replies),
         out_s=out_s + sum(alone) - max(alone, default=0.0),
@@ -75,22 +79,16 @@ def route_of(links: Sequence[Link], path: Path, transport: Transport) -> Route:
     )
 
 
-def _usage(link: Link, hop: Hop, packet_bytes: int, payload_bytes: int, headers: bool) -> float:
-    """Of a link's capacity, by one bit of payload."""
-    on_link = packet_bytes + (link.overhead_bytes if headers else 0)
+def _held(link: Link, hop: Hop, packet_bytes: int, headers: bool, accesses: float) -> float:
+    """Bits of a wire that one packet takes, or seconds of air with so many channel accesses."""
+    bits = 8 * (packet_bytes + (link.overhead_bytes if headers else 0))
     if link.cell is None:
-        return on_link / payload_bytes
-    access_s = link.cell.access_s / link.cell.aggregation
-    if packet_bytes < payload_bytes:
-        # replies to one aggregate go together, in one access of their own
-        access_s *= min(link.cell.aggregation, 1 / _ACKNOWLEDGEMENTS)
-    return (8 * on_link / link.cell.station_bps[hop.station] + access_s) / (8 * payload_bytes)
+        return bits
+    return bits / link.cell.station_bps[hop.station] + accesses * link.cell.access_s
 
 
 def _alone_s(link: Link, hop: Hop, packet_bytes: int) -> float:
     """How long one packet holds a link that is otherwise idle."""
-    bits = 8 * (packet_bytes + link.overhead_bytes)
-    if link.cell is not None:
-        return link.cell.access_s + bits / link.cell.station_bps[hop.station]
-    rate_bps = link.trace.rate_at(0.0) if link.trace else link.rate_bps
-    return bits / rate_bps if rate_bps > 0 else 0.0
+    held = _held(link, hop, packet_bytes, True, 1.0)
+    capacity = capacity_of(link, 0.0)
+    return held / capacity if capacity > 0 else 0.0

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simfl.cost import window_kernel as kernel
-from simfl.cost.carrier import LinkUse, capacity_of, offered_by
+from simfl.cost.carrier import LinkUse
 from simfl.cost.route import Route
 from simfl.cost.transport import HEADER_BYTES, Transport
-from simfl.cost.wires import Link, Path
+from simfl.cost.wires import Link, Path, capacity_of, offered_by
 
 # what waits in front of a link of which nothing is said: 100 ms of its rate, at least 64 KiB
 # (assumed; the depth that operators' gear of 2010 to 2020 is most often configured to)

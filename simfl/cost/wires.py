@@ -84,3 +84,22 @@ class Wires(Protocol):
 
     def path(self, source: str, target: str) -> Path | None:
         """None where there is no way."""
+
+
+def capacity_of(link: Link, now_s: float) -> float:
+    """Bits per second of a wire at a time; of a cell all of its air: 1."""
+    if link.cell is not None:
+        return 1.0
+    return link.trace.rate_at(now_s) if link.trace is not None else link.rate_bps
+
+
+def offered_by(link: Link, until_s: float) -> float:
+    """What a link could have carried since time 0: the integral of its capacity."""
+    if link.cell is not None or link.trace is None:
+        return capacity_of(link, 0.0) * until_s
+    total, now_s = 0.0, 0.0
+    while now_s < until_s:
+        change_s = min(link.trace.next_change_s(now_s), until_s)
+        total += link.trace.rate_at(now_s) * (change_s - now_s)
+        now_s = change_s
+    return total
