@@ -16,6 +16,7 @@ unless ``longest_gap_s`` allows it.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -163,9 +164,7 @@ def _check(path: Path, rows: Sequence[_Row], longest_gap_s: float | None) -> Non
     """
     if not rows:
         raise CostError(f"{path}:1: a header and nothing below it; add a line per change of rate")
-    steps = [
-        (row.line, row.time_s - last.time_s) for last, row in zip(rows, rows[1:], strict=False)
-    ]
+    steps = [(row.line, row.time_s - last.time_s) for last, row in itertools.pairwise(rows)]
     for line, step in steps:
         if step <= 0:
             raise CostError(f"{path}:{line}: not after the line before; sort the file by time")
@@ -199,7 +198,7 @@ def _trace(path: Path, rows: Sequence[_Row], *, wrap: bool) -> RateTrace:
         raise CostError(
             f"{path}:{rows[-1].line}: ends in an outage, for ever; say wrap: true, or add a line"
         )
-    usual = median_low([after - before for before, after in zip(times, times[1:], strict=False)])
+    usual = median_low([after - before for before, after in itertools.pairwise(times)])
     return RateTrace(times, rates, period_s=times[-1] + usual if wrap else None)
 
 
