@@ -105,8 +105,8 @@ def _text(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Row]:
         fields = line.split()
         if len(fields) != 2:
             raise CostError(
-                f"{path}:{number}: {len(fields)} values where seconds and Mbit/s are due; is the "
-                "file cut off, or of another format?"
+                f"{path}:{number}: '{line.strip()}' where seconds and Mbit/s are due; is the file "
+                "cut off, or of another format?"
             )
         time_s = _number(path, number, fields[0], "time")
         yield _Row(number, time_s, _MBIT * _number(path, number, fields[1], "rate"))
@@ -131,8 +131,8 @@ def _csv(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[_Row]:
         fields = next(csv.reader([line]))
         if len(fields) != len(names):
             raise CostError(
-                f"{path}:{number}: {len(fields)} values where the header names {len(names)}; is "
-                "the file cut off?"
+                f"{path}:{number}: '{line}' where the header names {len(names)} columns; is the "
+                "file cut off?"
             )
         time_s = second * _number(path, number, fields[time], "time")
         yield _Row(number, time_s, bit * _number(path, number, fields[rate], "rate"))
