@@ -147,7 +147,7 @@ MISTAKES = [
     (
         "kind: shared_medium",
         "kind: shared",
-        20,
+        21,
         "platform.network.kind",
         "unknown network kind 'shared'; did you mean 'shared_medium'?",
     ),

@@ -16,6 +16,7 @@ unless ``longest_gap_s`` allows it.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -104,8 +105,8 @@ def _text(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Row]:
         fields = line.split()
         if len(fields) != 2:
             raise CostError(
-                f"{path}:{number}: {len(fields)} values where seconds and Mbit/s are due; is the "
-                "file cut off, or of another format?"
+                f"{path}:{number}: '{line.strip()}' where seconds and Mbit/s are due; is the file "
+                "cut off, or of another format?"
             )
         time_s = _number(path, number, fields[0], "time")
         yield _Row(number, time_s, _MBIT * _number(path, number, fields[1], "rate"))
@@ -130,8 +131,8 @@ def _csv(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[_Row]:
         fields = next(csv.reader([line]))
         if len(fields) != len(names):
             raise CostError(
-                f"{path}:{number}: {len(fields)} values where the header names {len(names)}; is "
-                "the file cut off?"
+                f"{path}:{number}: '{line}' where the header names {len(names)} columns; is the "
+                "file cut off?"
             )
         time_s = second * _number(path, number, fields[time], "time")
         yield _Row(number, time_s, bit * _number(path, number, fields[rate], "rate"))
@@ -163,9 +164,7 @@ def _check(path: Path, rows: Sequence[_Row], longest_gap_s: float | None) -> Non
     """
     if not rows:
         raise CostError(f"{path}:1: a header and nothing below it; add a line per change of rate")
-    steps = [
-        (row.line, row.time_s - last.time_s) for last, row in zip(rows, rows[1:], strict=False)
-    ]
+    steps = [(row.line, row.time_s - last.time_s) for last, row in itertools.pairwise(rows)]
     for line, step in steps:
         if step <= 0:
             raise CostError(f"{path}:{line}: not after the line before; sort the file by time")
@@ -199,7 +198,7 @@ def _trace(path: Path, rows: Sequence[_Row], *, wrap: bool) -> RateTrace:
         raise CostError(
             f"{path}:{rows[-1].line}: ends in an outage, for ever; say wrap: true, or add a line"
         )
-    usual = median_low([after - before for before, after in zip(times, times[1:], strict=False)])
+    usual = median_low([after - before for before, after in itertools.pairwise(times)])
     return RateTrace(times, rates, period_s=times[-1] + usual if wrap else None)
 
 

@@ -106,7 +106,7 @@ def cells(options: CellsOptions, ground: Ground) -> nx.DiGraph[str]:
             continue
         point = f"(cell {name})"
         rates = [
-            wifi.station_bps(options.rates.get(node, options.rates.get(ground.nodes[node])))
+            wifi.station_bps(node, options.rates.get(node, options.rates.get(ground.nodes[node])))
             for node in stations
         ]
         air = wifi.cell(f"cell {name}", rates)

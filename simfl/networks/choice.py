@@ -190,7 +190,7 @@ class Access:
             OptionError: a figure is missing, or a file is wrong.
         """
         if self.is_air:
-            cell = self.cell(f"{node} air", [self.station_bps(None)])
+            cell = self.cell(f"{node} air", [self.station_bps(node)])
             return cell, cell
         down, up = self._templates
         return (
@@ -209,7 +209,7 @@ class Access:
         down, up = self._templates
         return replace(down, name=f"{name} down"), replace(up, name=f"{name} up")
 
-    def station_bps(self, said: float | None) -> float:
+    def station_bps(self, node: str, said: float | None = None) -> float:
         """What a station sends at while it holds the air.
 
         Raises:
@@ -217,7 +217,7 @@ class Access:
         """
         rate = said if said is not None else self.figure("phy")
         if rate is None:
-            raise OptionError(self.option, "no rate for a station; give phy, e.g. phy: 72.2 Mbit/s")
+            raise OptionError(f"{self.option}.phy", f"no rate for station '{node}'; add this key")
         return float(rate)
 
     def cell(self, name: str, station_bps: list[float]) -> Link:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from simfl.cost.wires import Discipline, Link
 from simfl.errors import NetworkError, OptionError, ScenarioError, did_you_mean
-from simfl.networks.base import Ground, NetworkKind, NetworkOptions, join, known
+from simfl.networks.base import Ground, NetworkKind, NetworkOptions, join
 from simfl.networks.choice import Access, LinkChoice, Loss, TraceChoice
 from simfl.networks.graph_file import Edge, Format, read_graph
 from simfl.options import Duration, Options, Rate, Size
@@ -69,7 +69,8 @@ class FileOptions(NetworkOptions):
         """Only who is there is somewhere."""
         for node in self.at:
             if node not in nodes:
-                known([node], {name: name for name in nodes}, "at")
+                mend = did_you_mean(node, list(nodes)[:20])
+                raise OptionError(f"at.{node}", f"the scenario has no node '{node}'; {mend}")
 
 
 @NETWORKS.register("file", options=FileOptions)
@@ -149,7 +150,9 @@ class _Reader:
                 said[name] = f"{said.pop(key)} {unit}"
         found = validate(EdgeOptions, said, lambda _: edge.place)
         default = (None if found.preset else self.options.link) or LinkChoice()
-        fields = found.model_dump(exclude={"rate", "trace"}, exclude_none=True)
+        fields: dict[str, Any] = {
+            key: value for key, value in found if key not in ("rate", "trace") and value is not None
+        }
         if found.rate or found.trace:
             rates = dict.fromkeys(("down", "up"), found.rate)
             traces = dict.fromkeys(("trace", "up_trace"), found.trace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import networkx as nx
@@ -44,9 +45,10 @@ def islands(graph: nx.DiGraph[str], places: Iterable[str]) -> list[list[str]]:
 class GraphWires:
     """The wires of a graph whose edges carry links.
 
-    A place with a single neighbour is no part of the search for a way: its access hop is put before
-    or behind the way between the hubs. So a star has nothing to search, and the cost of a shape is
-    that of its core.
+    What hangs on the rest by one neighbour is taken off, again and again, until a core is left in
+    which there is something to search; trees have none. From a place one climbs from neighbour to
+    neighbour to the core, or to where the climb from the other place is met. So a star or cells
+    cost nothing but their hops.
 
     Args:
         graph: see `simfl.networks.base.NetworkKind`.
@@ -65,9 +67,7 @@ class GraphWires:
             if number == len(self._links):
                 self._links.append(link)
             self._hops[source, target] = Hop(number, data.get("station", -1))
-        self._hub = {
-            place: hub for place in graph if (hub := _only_neighbour(graph, place)) is not None
-        }
+        self._hub = _hubs(graph)
         core = [place for place in graph if place not in self._hub]
         self._number = {place: number for number, place in enumerate(core)}
         self._next = {
@@ -90,15 +90,28 @@ class GraphWires:
         return Path(out, back)
 
     def _way(self, source: str, target: str) -> tuple[Hop, ...] | None:
-        start, end = self._hub.get(source, source), self._hub.get(target, target)
-        if start not in self._number or end not in self._number:
+        up, down = self._climb(source), self._climb(target)
+        if up[-1] not in self._number or down[-1] not in self._number:
             return None
-        between = self._between(start, end, source, target)
+        # what both climbs share is left out, but for the place where they meet
+        while len(up) > 1 and len(down) > 1 and up[-2] == down[-2]:
+            up.pop()
+            down.pop()
+        between = self._between(up[-1], down[-1], source, target)
         if between is None:
             return None
-        first = () if start == source else (self._hops[source, start],)
-        last = () if end == target else (self._hops[end, target],)
-        return (*first, *between, *last)
+        return (
+            *(self._hops[ends] for ends in pairwise(up)),
+            *between,
+            *(self._hops[ends] for ends in pairwise(reversed(down))),
+        )
+
+    def _climb(self, place: str) -> list[str]:
+        """From a place to the core."""
+        places = [place]
+        while places[-1] in self._hub:
+            places.append(self._hub[places[-1]])
+        return places
 
     def _between(self, start: str, end: str, source: str, target: str) -> tuple[Hop, ...] | None:
         """The hops from hub to hub; the pair's names choose among equals."""
@@ -142,13 +155,23 @@ class GraphWires:
         return self._lengths[target]
 
 
-def _only_neighbour(graph: nx.DiGraph[str], place: str) -> str | None:
-    """The hub of a place that has one neighbour, and that is no such place itself."""
-    if graph.in_degree(place) != 1 or graph.out_degree(place) != 1:
-        return None
-    hub = next(iter(graph.successors(place)))
-    lone = graph.in_degree(hub) == graph.out_degree(hub) == 1
-    return None if lone or not graph.has_edge(hub, place) else hub
+def _hubs(graph: nx.DiGraph[str]) -> dict[str, str]:
+    """Of each place off the core the neighbour that is nearer to it."""
+    left = {place: set(graph.successors(place)) | set(graph.predecessors(place)) for place in graph}
+    hubs: dict[str, str] = {}
+    ends = [place for place in graph if len(left[place]) == 1]
+    while ends:
+        place = ends.pop()
+        if len(left[place]) != 1:
+            continue
+        [hub] = left[place]
+        if graph.has_edge(place, hub) and graph.has_edge(hub, place):
+            hubs[place] = hub
+            left[place].clear()
+            left[hub].discard(place)
+            if len(left[hub]) == 1:
+                ends.append(hub)
+    return hubs
 
 
 def _is_wires(graph: GraphWires) -> Wires:

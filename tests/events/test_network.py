@@ -1,37 +1,66 @@
 from collections.abc import Sequence
 from itertools import permutations
+from math import inf
 from random import Random
 
+import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simpy import Environment, Interrupt, Process
 
-from simfl.cost.link import AccessLinksModel, NetworkModel, SharedMediumModel
+from simfl.cost.link import NetworkModel, WiresModel
+from simfl.cost.rate_trace import RateTrace
+from simfl.cost.wires import Link
 from simfl.errors import NetworkError
 from simfl.events.activity import Activity
 from simfl.events.network import Network
+from simfl.networks.base import Ground, join, wire
+from simfl.networks.routes import GraphWires
+from simfl.registry import NETWORKS
 
 MBIT = 125_000  # bytes
+RATES_BPS = {"a": 10e6, "b": 10e6, "c": 10e6, "slow": 5e6, "fast": 20e6}
 
 # (start in seconds, source, target, Mbit)
 Transfer = tuple[float, str, str, float]
 
 
-def air(overhead_s: float = 0.0) -> SharedMediumModel:
-    rates = {"a": 10e6, "b": 10e6, "c": 10e6, "slow": 5e6, "fast": 20e6}
-    return SharedMediumModel(rates_bps=rates, exchange_overhead_s=overhead_s)
+def model_of(kind: str, options: dict[str, object], *clients: str) -> NetworkModel:
+    plugin = NETWORKS.get(kind)
+    nodes = {name: name for name in ("server", *clients)}
+    wiring = wire(plugin.build, plugin.options(**options), Ground(nodes=nodes, seed=1))
+    return WiresModel(wiring.wires, wiring.transport, wiring.framing)
 
 
-def wires(latency_s: float = 0.0, server_up: float | None = None) -> AccessLinksModel:
-    clients = dict.fromkeys(("a", "b", "c"), 10e6) | {"slow": 2e6}
-    limit = {} if server_up is None else {"server": server_up}
-    return AccessLinksModel(
-        down_bps=clients,
-        up_bps=dict.fromkeys(clients, 4e6) | limit,
-        latency_s=latency_s,
-        places=frozenset({"server", *clients}),
-    )
+def pair(down: Link, up: Link) -> NetworkModel:
+    """A server and a, joined by two links."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    join(graph, "a", "server", down, up)
+    return WiresModel(GraphWires(graph))
+
+
+def air(overhead_s: float = 0.0) -> NetworkModel:
+    rates = {name: f"{rate} bit/s" for name, rate in RATES_BPS.items()}
+    options = {"rates": rates, "exchange_overhead": f"{overhead_s} s"}
+    return model_of("shared_medium", options, *rates)
+
+
+def wires(latency_s: float = 0.0, server_up: float | None = None) -> NetworkModel:
+    def link(down: str) -> dict[str, object]:
+        return {"down": down, "up": "4 Mbit/s", "latency": f"{latency_s / 2} s"}
+
+    options = {
+        "access": link("10 Mbit/s"),
+        "access_of": {"slow": link("2 Mbit/s")},
+        "server": {
+            "down": "1 Tbit/s",
+            "up": f"{server_up or 1e12} bit/s",
+            "latency": f"{latency_s / 2} s",
+        },
+        "transport": {"kind": "fluid"},
+    }
+    return model_of("star", options, "a", "b", "c", "slow")
 
 
 def ends(model: NetworkModel, transfers: Sequence[Transfer]) -> list[float]:
@@ -75,10 +104,40 @@ def test_no_bytes_take_only_the_delay() -> None:
 
 
 def test_a_way_without_limits_takes_only_the_delay() -> None:
-    free = AccessLinksModel(
-        down_bps={}, up_bps={}, latency_s=0.1, places=frozenset({"server", "a"})
-    )
-    assert ends(free, [(0, "server", "a", 1e6)]) == at(0.1)
+    ways = [Link(name=way, rate_bps=inf, latency_s=0.1) for way in ("down", "up")]
+    assert ends(pair(*ways), [(0, "server", "a", 1e6)]) == at(0.1)
+
+
+def test_a_rate_that_changes_in_mid_flow() -> None:
+    # 10 Mbit/s for a second, an outage of two, then 5: 15 Mbit are 10 in the first and 5 in the 4th
+    trace = RateTrace([0.0, 1.0, 3.0], [10e6, 0.0, 5e6])
+    ways = Link(name="down", rate_bps=10e6, trace=trace), Link(name="up", rate_bps=4e6)
+    model = pair(*ways)
+    assert ends(model, [(0, "server", "a", 15)]) == at(4.0)
+    assert ends(model, [(0, "server", "a", 5), (0.5, "server", "a", 10)]) == at(0.5, 4.0)
+    # begun in the outage it waits; the other way has none
+    assert ends(model, [(2, "server", "a", 5), (2, "a", "server", 4)]) == at(4.0, 3.0)
+
+
+def test_a_trace_that_comes_again() -> None:
+    trace = RateTrace([0.0, 1.0], [3e6, 0.0], period_s=1.5, shift_s=0.5)
+    model = pair(Link(name="down", rate_bps=3e6, trace=trace), Link(name="up", rate_bps=1e6))
+    # up for 0 to 0.5 s, 1 to 2 s, 2.5 to 3.5 s, ...
+    assert ends(model, [(0, "server", "a", 6)]) == at(3.0)
+
+
+def test_headers_and_framing_take_their_share() -> None:
+    link = {"down": "8 Mbit/s", "up": "8 Mbit/s", "overhead_bytes": 38}
+    options: dict[str, object] = {"access": link, "server": {"down": "1 Tbit/s", "up": "1 Tbit/s"}}
+    bare = model_of("star", options, "a")
+    [alone] = ends(bare, [(0, "server", "a", 8)])
+    assert alone == pytest.approx(1538 / 1448, rel=1e-12)
+    framed = model_of("star", options | {"framing": "grpc"}, "a")
+    [longer] = ends(framed, [(0, "server", "a", 8)])
+    # 1,000,000 bytes: tag and length 4, prefix 5, 62 frames of 9
+    assert longer == pytest.approx(alone * (1 + 567e-6), rel=1e-12)
+    written = options | {"framing": {"kind": "none", "serialisation": "2 MB/s"}}
+    assert ends(model_of("star", written, "a"), [(0, "server", "a", 8)]) == at(alone + 0.5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
@@ -210,7 +269,7 @@ def test_a_cell_is_never_idle_and_never_faster_than_its_stations(
     ]
     found = ends(model, flows)
     # the airtime of each message, summed over busy periods, is all the time that passes
-    airtimes = [round(size * MBIT) * 8 / model.rates_bps[station] for _, station, _, size in drawn]
+    airtimes = [round(size * MBIT) * 8 / RATES_BPS[station] for _, station, _, size in drawn]
     busy_until = 0.0
     for start, airtime in sorted(zip([f[0] for f in flows], airtimes, strict=True)):
         busy_until = max(busy_until, start) + airtime

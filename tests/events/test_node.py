@@ -6,13 +6,15 @@ import pytest
 from simpy import Environment
 
 from simfl.cost.device import StackDevice
-from simfl.cost.link import SharedMediumModel
+from simfl.cost.link import WiresModel
 from simfl.errors import DeviceMemoryError
 from simfl.events.activity import Activity, parallel
 from simfl.events.network import Network
 from simfl.events.node import Node, World
 from simfl.events.observer import Sent, Span
 from simfl.memo import Promise, Recipe, Store
+from simfl.networks.base import Ground, wire
+from simfl.registry import NETWORKS
 from simfl.work import LayerWork, Manifest, Storage, TensorInfo, Workload
 
 SOURCE = {"kind": "measured", "source": "the bench in the corner"}
@@ -47,8 +49,10 @@ class Room:
         self.store = Store(manifest)
         self.spans: list[Span] = []
         self.messages: list[Sent] = []
-        air = SharedMediumModel(rates_bps=dict.fromkeys(names, 8e6), exchange_overhead_s=0.0)
-        self.network = Network(self.env, air)
+        kind = NETWORKS.get("shared_medium")
+        ground = Ground(nodes={"server": "server"} | {n: n for n in names}, seed=1)
+        wiring = wire(kind.build, kind.options(rate="8 Mbit/s"), ground)
+        self.network = Network(self.env, WiresModel(wiring.wires, wiring.transport))
         world = World(
             env=self.env,
             network=self.network,
