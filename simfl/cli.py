@@ -313,6 +313,35 @@ def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     out.print(f"{scenario}: valid", markup=False)
 
 
+@app.command(name="verify-network")
+def verify_network(
+    file: Annotated[Path, typer.Argument(help="Measured transfers, one JSON case a line.")],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where predictions go, a line a case.", show_default=False),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Seeds per case; the median is told.")] = 21,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 1,
+    fair: Annotated[
+        bool, typer.Option("--fair", help="Fair shares instead of congestion windows.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold the network model against measured TCP transfers."""
+    from rich.progress import track
+
+    from simfl import terminal
+    from simfl.verification import predict, read_cases, table_of, write_predictions
+
+    cases = read_cases(file)
+    playing = track(cases, "playing", console=err, transient=True, disable=quiet)
+    predicted = [predict(case, repeats=repeats, seed=seed, windows=not fair) for case in playing]
+    if out_file is not None:
+        write_predictions(out_file, cases, predicted)
+    if not quiet:
+        terminal.show_verification(out, table_of(cases, predicted))
+
+
 @app.command()
 def report(trace: TracePath) -> None:
     """Summarise a trace as text."""

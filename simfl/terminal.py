@@ -308,6 +308,22 @@ _HEADS: Final = {
 }
 
 
+def show_verification(console: Console, families: pd.DataFrame) -> None:
+    """Errors by family: median and 95th percentile, per flow and of the last flow to end."""
+    if families.empty:
+        console.print("  nothing was measured in this file: predictions only")
+        return
+    table = Table(box=None, title="absolute error: median / 95th percentile", title_justify="left")
+    table.add_column("family")
+    for head in ("cases", "flows", "per flow", "last flow"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in families.itertuples():
+        each = f"{row.flow_median:.1%} / {row.flow_p95:.1%}"
+        last = f"{row.last_median:.1%} / {row.last_p95:.1%}"
+        table.add_row(row.family, f"{row.cases}", f"{row.flows:,}", each, last)
+    console.print(table)
+
+
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return "null"
