@@ -71,6 +71,7 @@ FLOW: Final = np.dtype(
         ("k_s", "f8"),
         ("window_reno", "f8"),
         ("queued_since_s", "f8"),
+        ("drops", "f8"),
     ]
 )
 """A flow. ``fair``: a queue of its own (fq_codel) on its path; ``burst``: segments that leave its
@@ -105,12 +106,15 @@ QUEUE: Final = np.dtype(
         ("weight", "f8"),
         ("served_bps", "f8"),
         ("delay_s", "f8"),
+        ("shed", "f8"),
     ]
 )
 """A queue in front of a link: a wire has one, a cell one a station and one at the access point."""
 
 _NEVER: Final = np.inf
 _DONE_BITS: Final = 1e-3
+# no more is known than that both happen (assumed)
+_GROWERS: Final = 0.5
 # Linux 6, net/ipv4/tcp_cubic.c: 717/1024, C = 0.4, 5 % a round trip before any loss, HyStart
 _BETA: Final = 717 / 1024
 _C: Final = 0.4
@@ -338,6 +342,35 @@ def _trim(
 
 
 @njit(cache=True)
+def _overflow(
+    segment_bits: Any,
+    active: Any,
+    flows: Any,
+    links: Any,
+    queues: Any,
+    used_queues: Any,
+    out_queue: Any,
+) -> None:
+    """Deal what full queues drop out to the flows: how many packets each is expected to lose."""
+    for q in used_queues:
+        over = (queues[q].backlog_bits - queues[q].limit_bits) / segment_bits
+        fresh = over - queues[q].shed
+        queues[q].shed = max(over, 0.0)
+        if fresh <= 0 or links[queues[q].link].fair:
+            continue
+        for f in active:
+            if flows[f].state != SENDING:
+                continue
+            for h in range(flows[f].hops):
+                if out_queue[f, h] == q:
+                    # part of it is the excess of those who grow, part is whoever comes next
+                    part = (1 - _GROWERS) * flows[f].window / queues[q].flight
+                    if queues[q].grown > 0:
+                        part += _GROWERS * flows[f].grown / queues[q].grown
+                    flows[f].drops += fresh * part / queues[q].cluster
+
+
+@njit(cache=True)
 def _see_round_trip(
     f: Any,
     active: Any,
@@ -380,19 +413,10 @@ def _loses(
 ) -> Any:
     """Whether a packet of the window that ends now was dropped."""
     lost = False
-    dropped = 0.0
-    for h in range(flows[f].hops):
-        q = out_queue[f, h]
-        over = (queues[q].backlog_bits - queues[q].limit_bits) / segment_bits
-        if not links[queues[q].link].fair and over > 0 and queues[q].flight > 0:
-            # half of what overflows is the excess of those who grow, half is who comes next
-            part = 0.5 * flows[f].window / queues[q].flight
-            if queues[q].grown > 0:
-                part += 0.5 * flows[f].grown / queues[q].grown
-            dropped += over * part / queues[q].cluster
-    if dropped > 0:
+    if flows[f].drops > 0:
         flows[f].draws += 1
-        lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-dropped)
+        lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-flows[f].drops)
+        flows[f].drops = 0.0
     link = flows[f].bottleneck
     if link >= 0 and links[link].fair:
         # one packet in the queue is never too many (RFC 8289, section 5.4)
@@ -631,6 +655,7 @@ def advance(
             back_queue,
             back_usage,
         )
+        _overflow(segment_bits, active, flows, links, queues, used_queues, out_queue)
     if until_s < np.inf and not stop_at_end:
         _move(until_s - now_s, active, flows, links, used_links, out_link, out_usage)
         now_s = until_s
