@@ -7,7 +7,8 @@ from math import inf
 
 from simpy import Environment, Event
 
-from simfl.cost.fair import FairFlows
+from simfl.cost.bundles import Bundles
+from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
 from simfl.cost.link import NetworkModel
 from simfl.errors import NetworkError
@@ -22,11 +23,12 @@ class Network:
         self._model = model
         capacity = model.capacity
         self._index: dict[Hashable, int] = {name: i for i, name in enumerate(capacity)}
-        self._flows: Flows = FairFlows(list(capacity.values()))
+        self._flows: Flows = Bundles(list(capacity.values()))
         self._done: dict[int, Event] = {}
         # what was asked of the model before: links, their usage, delay
         self._paths: dict[tuple[str, str], tuple[tuple[int, ...], tuple[float, ...], float]] = {}
         self._epoch = 0
+        self._next_end_s = inf
         # the instant for which a sharing is due
         self._shared_s = -inf
 
@@ -65,8 +67,10 @@ class Network:
             raise NetworkError(
                 f"no route from '{source}' to '{target}'; the network does not join them"
             )
-        links = tuple(self._index[resource] for resource in route)
-        path = links, tuple(route.values()), self._model.delay_s(source, target)
+        crossed = sorted((self._index[resource], usage) for resource, usage in route.items())
+        links = tuple(link for link, _ in crossed)
+        usages = tuple(usage for _, usage in crossed)
+        path = links, usages, self._model.delay_s(source, target)
         self._paths[source, target] = path
         return path
 
@@ -88,8 +92,10 @@ class Network:
             return
         self._shared_s = -inf
         now_s = self._env.now
-        for flow in self._flows.ended(now_s):
-            self._done.pop(flow).succeed()
-        next_s = self._flows.next_end_s()
+        if now_s >= self._next_end_s:
+            for flow in self._flows.ended(now_s):
+                self._done.pop(flow).succeed()
+        self._flows = fitting(self._flows)
+        self._next_end_s = next_s = self._flows.next_end_s()
         if next_s < inf:
             self._wake_in(next_s - now_s)
