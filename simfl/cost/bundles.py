@@ -185,12 +185,13 @@ class Bundles:
         return Unfinished(
             now_s=self._now_s,
             capacity=self._capacity,
-            carried=self.carried(self._now_s),
+            carried=self._carried,
             next_flow=self._next,
             flows={
                 flow.number: (
                     flow.links,
                     flow.usage,
+                    flow.bits,
                     max(flow.left_at(self._now_s), 0.0),
                     flow.weight,
                     flow.cap_bps,

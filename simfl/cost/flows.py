@@ -24,14 +24,14 @@ class Unfinished:
         capacity: of each link.
         carried: by each link, so far.
         next_flow: the number of the next one.
-        flows: by number: links, usage, bits left, weight, cap in bits per second.
+        flows: by number: links, usage, bits, bits left, weight, cap in bits per second.
     """
 
     now_s: float
     capacity: Sequence[float]
     carried: Sequence[float]
     next_flow: int
-    flows: Mapping[int, tuple[Sequence[int], Sequence[float], float, float, float]]
+    flows: Mapping[int, tuple[Sequence[int], Sequence[float], float, float, float, float]]
 
 
 class Flows(Protocol):
