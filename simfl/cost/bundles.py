@@ -1,145 +1,21 @@
-"""Max-min fair flows in bundles: a change of rate touches one number for a crowd of flows.
+"""Max-min fair flows in bundles: what changes in a crowd costs as little as what changes alone.
 
-A link that only one flow crosses is that flow's own: it caps the flow and concerns nobody else. A
-*bundle* is the flows that cross the same shared links; they all run at one level, the rate per unit
-of weight, but for those whose cap is below it. A bundle's virtual clock, the integral of its level,
-says when its flows end: a flow of b bits and weight w that starts when the clock shows V ends when
-it shows V + b / w. So a start, an end or a cut in a star or a cell of n clients costs O(log n), and
-the rates of all the others change with two or three bundles' levels.
+A link that only one flow crosses is that flow's own: it caps the flow and concerns nobody else. The
+others are shared, and flows that cross the same shared links are a bundle (`bundle`), with one
+level for all. In a star or a cell of n clients there are two or three bundles, so that a start, an
+end or a cut costs O(log n), whatever the rates of the others do.
 
-Source: virtual clock and finish tags: Parekh and Gallager, A Generalized Processor Sharing
-Approach to Flow Control (IEEE/ACM Transactions on Networking 1(3), 1993), section IV. Levels:
-progressive filling, as in `sharing`.
+Source: progressive filling, as in `sharing`, over bundles instead of flows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import inf
-from typing import Final
 
+from simfl.cost.bundle import SLACK, Bundle, Entry, Flow, first, without_void
 from simfl.cost.flows import Unfinished, is_over
-
-# a flow is let off its cap only where its share is lower by more than rounding
-_SLACK: Final = 1e-12
-# entries that a heap may hold beside twice those in use
-_STALE: Final = 64
-
-# (order, flow, the flow's epoch): void when the flow is gone or has moved since
-_Entry = tuple[float, int, int]
-
-
-class _Sum:
-    """A running sum that forgets nothing: a hundred thousand terms in, all but one out again.
-
-    Source: Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem B (two-sum).
-    """
-
-    __slots__ = ("high", "low")
-
-    def __init__(self) -> None:
-        self.high = 0.0
-        self.low = 0.0
-
-    def add(self, term: float) -> None:
-        high = self.high
-        total = high + term
-        part = total - high
-        self.low += (high - (total - part)) + (term - part)
-        self.high = total
-
-    def clear(self) -> None:
-        self.high = self.low = 0.0
-
-
-class _Bundle:
-    """Flows that cross the same shared links."""
-
-    __slots__ = (
-        *("links", "level", "clock", "since_s", "demand", "free", "flows", "moves", "target"),
-        *("ends", "caps", "held"),
-    )
-
-    def __init__(self, links: tuple[int, ...], now_s: float) -> None:
-        self.links = links
-        # bits per second and unit of weight (0 without free flows); its integral up to since_s
-        self.level = 0.0
-        self.clock = 0.0
-        self.since_s = now_s
-        # what its free flows ask of each link, per unit of level
-        self.demand = [_Sum() for _ in links]
-        self.free = 0
-        self.flows = 0
-        # changes since the heaps were last cleaned
-        self.moves = 0
-        # the level that is being worked out; below 0: not known yet
-        self.target = -1.0
-        # free flows by finish tag, and by cap per weight; held flows by cap per weight, falling
-        self.ends: list[_Entry] = []
-        self.caps: list[_Entry] = []
-        self.held: list[_Entry] = []
-
-    def clock_at(self, now_s: float) -> float:
-        return self.clock + self.level * (now_s - self.since_s)
-
-    def end_s(self, tag: float) -> float:
-        """When the clock will show a tag."""
-        return self.since_s + (tag - self.clock) / self.level
-
-    def set_level(self, now_s: float, level: float) -> None:
-        if level != self.level:
-            self.clock = self.clock_at(now_s)
-            self.since_s = now_s
-            self.level = level
-
-
-class _Flow:
-    """A flow: free, when its bundle's level rules it, or held by its cap."""
-
-    __slots__ = (
-        *("links", "usage", "bits", "weight", "cap_bps", "left_bits", "since_s", "tag"),
-        *("bundle", "share", "limit", "held", "epoch"),
-    )
-
-    def __init__(
-        self,
-        links: Sequence[int],
-        usage: Sequence[float],
-        bits: float,
-        weight: float,
-        cap_bps: float,
-    ) -> None:
-        self.links = links
-        self.usage = usage
-        self.bits = bits
-        self.weight = weight
-        self.cap_bps = cap_bps
-        # held, or not placed yet: what was left at since_s; free: the bundle's clock at its end
-        self.left_bits = bits
-        self.since_s = 0.0
-        self.tag = 0.0
-        self.bundle: _Bundle | None = None
-        # usage times weight on each of the bundle's links
-        self.share: Sequence[float] = ()
-        # cap per unit of weight, of its own and by the links that only it crosses
-        self.limit = inf
-        self.held = False
-        self.epoch = 0
-
-    def left_at(self, now_s: float) -> float:
-        bundle = self.bundle
-        if bundle is None:
-            return self.left_bits
-        if self.held:
-            return self.left_bits - self.limit * self.weight * (now_s - self.since_s)
-        return (self.tag - bundle.clock_at(now_s)) * self.weight
-
-    @property
-    def rate_bps(self) -> float:
-        if self.bundle is None:
-            return 0.0
-        return self.weight * (self.limit if self.held else self.bundle.level)
 
 
 class Bundles:
@@ -148,23 +24,22 @@ class Bundles:
     def __init__(self, capacity: Sequence[float]) -> None:
         self._capacity = list(capacity)
         self._now_s = 0.0
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, Flow] = {}
         self._next = 0
-        # of each link: how many flows, the sum of their numbers (with one: its number), what held
-        # flows take of it, and what flows that are gone have carried
+        self._epoch = 0
+        # of each link: how many flows, the sum of their numbers (with one: its number), and what
+        # flows that are gone have carried
         self._crossing = [0] * len(capacity)
         self._numbers = [0] * len(capacity)
-        self._taken: dict[int, _Sum] = {}
         self._carried = [0.0] * len(capacity)
-        self._bundles: dict[tuple[int, ...], _Bundle] = {}
-        self._across: dict[int, list[tuple[_Bundle, _Sum]]] = {}
-        # the links of bundles that may have lost their last flow
-        self._emptied: list[tuple[int, ...]] = []
-        # flows to place anew, and whether levels are to be worked out, before time moves on
-        self._unplaced: set[int] = set()
-        self._stale = False
+        # by their links, and of each shared link with the link's place among theirs
+        self._bundles: dict[tuple[int, ...], Bundle] = {}
+        self._across: dict[int, list[tuple[Bundle, int]]] = {}
+        # to be done before time moves on: flows to place anew, bundles whose level may be another
+        self._unplaced: dict[int, Flow] = {}
+        self._touched: dict[tuple[int, ...], Bundle] = {}
         # held flows by the time of their end
-        self._timed: list[_Entry] = []
+        self._timed: list[Entry] = []
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -190,19 +65,20 @@ class Bundles:
         for link in links:
             if crossing[link] == 1:
                 # no longer its own
-                self._unplaced.add(numbers[link])
+                self._unplaced[numbers[link]] = self._flows[numbers[link]]
             crossing[link] += 1
             numbers[link] += number
-        self._flows[number] = _Flow(links, usage, bits, weight, cap_bps)
-        self._unplaced.add(number)
-        self._stale = True
+        flow = Flow(number, links, usage, bits, weight, cap_bps)
+        self._flows[number] = self._unplaced[number] = flow
         return number
 
     def cut(self, now_s: float, flow: int) -> float:
         """As `Flows.cut`."""
         if now_s != self._now_s:
             self._move_to(now_s)
-        return max(0.0, self._remove(flow))
+        it = self._flows[flow]
+        self._forget(it)
+        return max(0.0, it.left_bits)
 
     def change(
         self, now_s: float, flow: int, *, weight: float | None = None, cap_bps: float | None = None
@@ -213,34 +89,32 @@ class Bundles:
         self._displace(it)
         it.weight = it.weight if weight is None else weight
         it.cap_bps = it.cap_bps if cap_bps is None else cap_bps
-        self._unplaced.add(flow)
-        self._stale = True
+        self._unplaced[flow] = it
 
     def set_capacity(self, now_s: float, link: int, capacity: float) -> None:
         """As `Flows.set_capacity`."""
         self._move_to(now_s)
         self._capacity[link] = capacity
-        if not self._crossing[link]:
-            return
         if self._crossing[link] == 1:
-            number = self._numbers[link]
-            self._displace(self._flows[number])
-            self._unplaced.add(number)
-        self._stale = True
+            flow = self._flows[self._numbers[link]]
+            self._displace(flow)
+            self._unplaced[flow.number] = flow
+        for bundle, _ in self._across.get(link, ()):
+            self._touched[bundle.links] = bundle
 
     # -- what comes of it
 
     def next_end_s(self) -> float:
         """As `Flows.next_end_s`."""
-        if self._stale:
+        if self._unplaced or self._touched:
             self._settle()
         soonest_s = inf
         for bundle in self._bundles.values():
-            if bundle.free and bundle.level:
-                entry = self._first(bundle.ends)
+            if bundle.level:
+                entry = first(bundle.ends)
                 assert entry
                 soonest_s = min(soonest_s, bundle.end_s(entry[0]))
-        held = self._first(self._timed)
+        held = first(self._timed)
         if held:
             soonest_s = min(soonest_s, held[0])
         return max(soonest_s, self._now_s)
@@ -251,40 +125,41 @@ class Bundles:
             self._move_to(now_s)
         over = []
         for bundle in self._bundles.values():
-            if not bundle.free:
+            level = bundle.level
+            if not level:
                 continue
             clock = bundle.clock_at(now_s)
             ends = bundle.ends
-            while entry := self._first(ends):
-                weight = self._flows[entry[1]].weight
+            while entry := first(ends):
+                flow = entry[2]
                 # at the time foretold it is over, whatever rounding says is left
-                if (not bundle.level or bundle.end_s(entry[0]) > now_s) and not is_over(
-                    (entry[0] - clock) * weight, bundle.level * weight, now_s
+                if (
+                    entry[0] > clock
+                    and bundle.end_s(entry[0]) > now_s
+                    and not is_over(flow.left_at(now_s), level * flow.weight, now_s)
                 ):
                     break
-                over.append(entry[1])
+                over.append(flow)
                 heappop(ends)
-        while entry := self._first(self._timed):
-            flow = self._flows[entry[1]]
+        timed = self._timed
+        while entry := first(timed):
+            flow = entry[2]
             if entry[0] > now_s and not is_over(flow.left_at(now_s), flow.rate_bps, now_s):
                 break
-            over.append(entry[1])
-            heappop(self._timed)
-        over.sort()
-        for number in over:
-            self._remove(number)
-        return over
+            over.append(flow)
+            heappop(timed)
+        for flow in over:
+            self._forget(flow)
+        return sorted([flow.number for flow in over])
 
     def rate_bps(self, flow: int) -> float:
         """As `Flows.rate_bps`."""
-        if self._stale:
-            self._settle()
+        self._settle()
         return self._flows[flow].rate_bps
 
     def left_bits(self, now_s: float, flow: int) -> float:
         """As `Flows.left_bits`."""
-        if now_s != self._now_s:
-            self._move_to(now_s)
+        self._move_to(now_s)
         return max(0.0, self._flows[flow].left_at(now_s))
 
     def carried(self, now_s: float) -> list[float]:
@@ -305,210 +180,194 @@ class Bundles:
             self._place()
         return len(self._bundles)
 
-    def hand_over(self) -> tuple[float, list[float], list[float], Unfinished]:
-        """The time; capacity of each link, what it has carried; flows by number."""
-        unfinished: Unfinished = {}
-        for number, flow in self._flows.items():
-            left_bits = max(flow.left_at(self._now_s), 0.0)
-            unfinished[number] = (flow.links, flow.usage, left_bits, flow.weight, flow.cap_bps)
-        return self._now_s, self._capacity, self.carried(self._now_s), unfinished
+    def hand_over(self) -> Unfinished:
+        """All that another engine needs to go on from this instant."""
+        return Unfinished(
+            now_s=self._now_s,
+            capacity=self._capacity,
+            carried=self._carried,
+            next_flow=self._next,
+            flows={
+                flow.number: (
+                    flow.links,
+                    flow.usage,
+                    flow.bits,
+                    max(flow.left_at(self._now_s), 0.0),
+                    flow.weight,
+                    flow.cap_bps,
+                )
+                for flow in self._flows.values()
+            },
+        )
 
     # -- inside
 
     def _move_to(self, now_s: float) -> None:
-        if self._stale and now_s != self._now_s:
-            self._settle()
-        self._now_s = now_s
+        if now_s != self._now_s:
+            if self._unplaced or self._touched:
+                self._settle()
+            self._now_s = now_s
 
-    def _remove(self, number: int) -> float:
-        """Forget a flow; gives what was left."""
-        flow = self._flows[number]
-        left_bits = flow.left_at(self._now_s)
+    def _forget(self, flow: Flow) -> None:
+        """A flow is gone; what was left of it is in ``left_bits``."""
+        number = flow.number
         self._displace(flow)
         del self._flows[number]
-        self._unplaced.discard(number)
-        moved = flow.bits - max(0.0, left_bits)
-        crossing, numbers = self._crossing, self._numbers
-        for link, usage in zip(flow.links, flow.usage, strict=True):
+        self._unplaced.pop(number, None)
+        moved = flow.bits - max(0.0, flow.left_bits)
+        crossing, numbers, carried = self._crossing, self._numbers, self._carried
+        usage = iter(flow.usage)
+        for link in flow.links:
             crossing[link] -= 1
             numbers[link] -= number
-            self._carried[link] += moved * usage
+            carried[link] += moved * next(usage)
             if crossing[link] == 1:
                 # the other's own from now on
-                self._unplaced.add(numbers[link])
-        self._stale = True
-        return left_bits
+                self._unplaced[numbers[link]] = self._flows[numbers[link]]
 
-    def _displace(self, flow: _Flow) -> None:
-        """Out of its bundle; its entries in the heaps are void."""
+    def _displace(self, flow: Flow) -> None:
+        """Out of its bundle, if it is in one."""
         bundle = flow.bundle
-        if bundle is None:
-            return
-        flow.left_bits = flow.left_at(self._now_s)
-        if flow.held:
-            self._take(flow, -1)
-        else:
-            self._ask(flow, bundle, -1)
-        bundle.flows -= 1
-        if not bundle.flows:
-            self._emptied.append(bundle.links)
-        flow.bundle = None
-        flow.held = False
-        flow.epoch += 1
-
-    def _ask(self, flow: _Flow, bundle: _Bundle, sign: int) -> None:
-        """Count a free flow's share in its bundle's demand, or no longer."""
-        bundle.moves += 1
-        bundle.free += sign
-        if bundle.free:
-            for demand, share in zip(bundle.demand, flow.share, strict=True):
-                demand.add(sign * share)
-        else:
-            # nothing is left of rounding, nor of the clock
-            for demand in bundle.demand:
-                demand.clear()
-            bundle.clock = bundle.level = 0.0
-            bundle.ends.clear()
-            bundle.caps.clear()
-
-    def _take(self, flow: _Flow, sign: int) -> None:
-        """Count what a held flow takes of the links that it shares, or no longer."""
-        assert flow.bundle
-        for link, share in zip(flow.bundle.links, flow.share, strict=True):
-            self._taken[link].add(sign * share * flow.limit)
-
-    def _hold(self, number: int, flow: _Flow) -> None:
-        """At its cap from now on."""
-        bundle = flow.bundle
-        assert bundle
-        flow.since_s = self._now_s
-        flow.held = True
-        flow.epoch += 1
-        self._take(flow, 1)
-        rate_bps = flow.limit * flow.weight
-        if rate_bps:
-            end_s = self._now_s + flow.left_bits / rate_bps
-            heappush(self._timed, (end_s, number, flow.epoch))
-        if bundle.links:
-            heappush(bundle.held, (-flow.limit, number, flow.epoch))
-
-    def _let_go(self, number: int, flow: _Flow) -> None:
-        """At its bundle's level from now on."""
-        bundle = flow.bundle
-        assert bundle
-        flow.held = False
-        flow.epoch += 1
-        self._ask(flow, bundle, 1)
-        flow.tag = bundle.clock_at(self._now_s) + flow.left_bits / flow.weight
-        heappush(bundle.ends, (flow.tag, number, flow.epoch))
-        if flow.limit < inf:
-            heappush(bundle.caps, (flow.limit, number, flow.epoch))
+        if bundle is not None:
+            bundle.remove(self._now_s, flow)
+            self._touched[bundle.links] = bundle
 
     def _place(self) -> None:
         """Each flow whose links became shared, or its own, into its bundle."""
         crossing, capacity = self._crossing, self._capacity
-        for number in sorted(self._unplaced):
-            flow = self._flows[number]
-            cap_bps = flow.cap_bps
-            shared = []
-            for link, usage in zip(flow.links, flow.usage, strict=True):
+        unplaced = self._unplaced
+        self._unplaced = {}
+        for number in sorted(unplaced):
+            flow = unplaced[number]
+            weight, limit_bps = flow.weight, flow.cap_bps
+            shared: list[int] = []
+            share: list[float] = []
+            usages = iter(flow.usage)
+            for link in flow.links:
+                usage = next(usages)
                 if crossing[link] > 1:
-                    shared.append((link, usage * flow.weight))
-                else:
-                    cap_bps = min(cap_bps, capacity[link] / usage)
-            shared.sort()
-            links = tuple([link for link, _ in shared])
-            if flow.bundle and flow.bundle.links == links:
-                # shared and its own again within one instant
-                continue
-            self._displace(flow)
-            bundle = self._bundles.get(links)
-            if bundle is None:
-                bundle = self._bundles[links] = _Bundle(links, self._now_s)
-                for link in links:
-                    self._taken.setdefault(link, _Sum())
-                for link, demand in zip(links, bundle.demand, strict=True):
-                    self._across.setdefault(link, []).append((bundle, demand))
-            flow.bundle = bundle
-            flow.share = tuple([share for _, share in shared])
-            flow.limit = cap_bps / flow.weight
-            bundle.flows += 1
-            if not links or (bundle.free and flow.limit <= bundle.level):
-                self._hold(number, flow)
-            else:
-                self._let_go(number, flow)
-        self._unplaced.clear()
+                    shared.append(link)
+                    share.append(usage * weight)
+                elif capacity[link] < limit_bps * usage:
+                    limit_bps = capacity[link] / usage
+            links = tuple(shared)
+            if flow.bundle is not None:
+                if flow.bundle.links == links:
+                    # shared and its own again within one instant
+                    continue
+                self._displace(flow)
+            bundle = self._bundles.get(links) or self._new(links)
+            flow.share = share
+            flow.limit = limit_bps / weight
+            self._put(flow, bundle, held=not links or flow.limit < bundle.level)
+            self._touched[links] = bundle
+
+    def _put(self, flow: Flow, bundle: Bundle, *, held: bool) -> None:
+        """A flow that is in no bundle into this one."""
+        self._epoch += 1
+        bundle.add(self._now_s, flow, self._epoch, held=held)
+        rate_bps = flow.limit * flow.weight
+        if held and rate_bps:
+            heappush(self._timed, (self._now_s + flow.left_bits / rate_bps, self._epoch, flow))
+
+    def _new(self, links: tuple[int, ...]) -> Bundle:
+        bundle = self._bundles[links] = Bundle(links, self._now_s)
+        for place, link in enumerate(links):
+            self._across.setdefault(link, []).append((bundle, place))
+        return bundle
+
+    def _drop(self, bundle: Bundle) -> None:
+        """Forget a bundle that has no flows."""
+        del self._bundles[bundle.links]
+        for link in bundle.links:
+            self._across[link] = [it for it in self._across[link] if it[0] is not bundle]
+            if not self._across[link]:
+                del self._across[link]
 
     def _settle(self) -> None:
         """Share anew what changed at this instant."""
         if self._unplaced:
             self._place()
-        for links in self._emptied:
-            if links in self._bundles and not self._bundles[links].flows:
-                self._drop(self._bundles.pop(links))
-        self._emptied.clear()
-        self._level()
-        for bundle in self._bundles.values():
-            if bundle.moves > 4 * bundle.free + _STALE:
-                self._clean(bundle)
-        if len(self._timed) > 2 * len(self._flows) + _STALE:
-            self._timed = self._valid(self._timed)
-        self._stale = False
+        if not self._touched:
+            return
+        across = self._across
+        waiting: list[Bundle] = []
+        alone = True
+        for bundle in self._touched.values():
+            if bundle.flows:
+                waiting.append(bundle)
+            for link in bundle.links:
+                if len(across[link]) > 1:
+                    alone = False
+            if not bundle.flows:
+                self._drop(bundle)
+        # bundles that have no link with another in common concern nobody else
+        self._level(waiting if alone else list(self._bundles.values()))
+        for bundle in waiting:
+            bundle.clean(self._now_s)
+        if len(self._timed) > 4 * len(self._flows) + 256:
+            self._timed = without_void(self._timed)
+        self._touched = {}
 
-    def _drop(self, bundle: _Bundle) -> None:
-        """Forget a bundle that has no flows."""
-        for link in bundle.links:
-            across = self._across[link] = [it for it in self._across[link] if it[0] is not bundle]
-            if not across:
-                del self._across[link]
-                del self._taken[link]
-
-    def _level(self) -> None:
-        """Each bundle's level, by progressive filling over links and bundles.
+    def _level(self, bundles: list[Bundle]) -> None:
+        """Each bundle's level, by progressive filling over their links.
 
         The link that would be full first, as flows stand (free, held), rules the bundles across
         it; if at its level some of their flows should stand otherwise, they do, and the search
         begins again. Each such change lets the lowest level rise and never beyond the true one,
         since what a flow takes, the lesser of its cap and its share, is concave in the level.
+
+        Args:
+            bundles: all that have a link with one of them in common.
         """
-        bundles = self._bundles.values()
+        links: dict[int, None] = {}
         for bundle in bundles:
             bundle.target = -1.0
+            for link in bundle.links:
+                links[link] = None
         floor = 0.0
-        while True:
-            level, link = self._fullest(floor)
+        while links:
+            level, link = self._fullest(links, floor)
             if link < 0:
                 break
             waiting = [bundle for bundle, _ in self._across[link] if bundle.target < 0]
-            if any([self._regroup(bundle, level) for bundle in waiting]):
+            moved = False
+            for bundle in waiting:
+                if self._regroup(bundle, level):
+                    moved = True
+            if moved:
                 continue
             for bundle in waiting:
                 bundle.target = level
+            del links[link]
             floor = level
         for bundle in bundles:
-            bundle.set_level(self._now_s, max(bundle.target, 0.0))
+            bundle.set_level(self._now_s, max(bundle.target, 0.0) if bundle.free else 0.0)
 
-    def _fullest(self, floor: float) -> tuple[float, int]:
-        """The lowest level at which a link is full, and which; -1: none will be.
+    def _fullest(self, links: dict[int, None], floor: float) -> tuple[float, int]:
+        """The lowest level at which one of the links is full, and which; -1: none will be.
 
         Args:
+            links: to look at.
             floor: level of those that are known; the others' is no lower, but for rounding.
         """
         lowest, fullest = inf, -1
-        for link, across in self._across.items():
-            taken = self._taken[link]
-            spare = self._capacity[link] - taken.high - taken.low
+        for link in links:
+            capacity = spare = self._capacity[link]
             asked = 0.0
             waiting = False
-            for bundle, demand in across:
+            for bundle, place in self._across[link]:
+                spare -= bundle.taken.high[place]
+                spare -= bundle.taken.low[place]
+                demand = bundle.demand.high[place] + bundle.demand.low[place]
                 if bundle.target < 0:
-                    asked += demand.high + demand.low
+                    asked += demand
                     waiting = True
                 else:
-                    spare -= bundle.target * (demand.high + demand.low)
+                    spare -= bundle.target * demand
             if asked:
                 level = max(floor, spare / asked)
-            elif waiting and spare < -_SLACK * self._capacity[link]:
+            elif waiting and spare < -SLACK * capacity:
                 # all are at their caps, and that is too much
                 level = floor
             else:
@@ -517,48 +376,15 @@ class Bundles:
                 lowest, fullest = level, link
         return lowest, fullest
 
-    def _regroup(self, bundle: _Bundle, level: float) -> bool:
+    def _regroup(self, bundle: Bundle, level: float) -> bool:
         """Hold what has its cap below the level, let go what is held above; whether any was."""
         moved = False
-        while (entry := self._first(bundle.caps)) and entry[0] < level:
-            flow = self._flows[entry[1]]
-            heappop(bundle.caps)
-            flow.left_bits = flow.left_at(self._now_s)
-            self._ask(flow, bundle, -1)
-            self._hold(entry[1], flow)
+        while (entry := first(bundle.caps)) and entry[0] < level:
+            bundle.remove(self._now_s, entry[2])
+            self._put(entry[2], bundle, held=True)
             moved = True
-        while (entry := self._first(bundle.held)) and -entry[0] > level * (1 + _SLACK):
-            flow = self._flows[entry[1]]
-            heappop(bundle.held)
-            flow.left_bits = flow.left_at(self._now_s)
-            self._take(flow, -1)
-            self._let_go(entry[1], flow)
+        while (entry := first(bundle.held)) and -entry[0] > level * (1 + SLACK):
+            bundle.remove(self._now_s, entry[2])
+            self._put(entry[2], bundle, held=False)
             moved = True
         return moved
-
-    def _clean(self, bundle: _Bundle) -> None:
-        """Void entries out, and the clock back to 0, so that it keeps its precision."""
-        clock = bundle.clock_at(self._now_s)
-        bundle.clock, bundle.since_s, bundle.moves = 0.0, self._now_s, 0
-        bundle.ends = self._valid(bundle.ends)
-        for i, (tag, number, epoch) in enumerate(bundle.ends):
-            bundle.ends[i] = (tag - clock, number, epoch)
-            self._flows[number].tag = tag - clock
-        bundle.caps = self._valid(bundle.caps)
-        bundle.held = self._valid(bundle.held)
-
-    def _valid(self, heap: list[_Entry]) -> list[_Entry]:
-        flows = self._flows
-        kept = [e for e in heap if e[1] in flows and flows[e[1]].epoch == e[2]]
-        heapify(kept)
-        return kept
-
-    def _first(self, heap: list[_Entry]) -> _Entry | None:
-        """The first entry that is not void."""
-        while heap:
-            entry = heap[0]
-            flow = self._flows.get(entry[1])
-            if flow is not None and flow.epoch == entry[2]:
-                return entry
-            heappop(heap)
-        return None

@@ -6,15 +6,32 @@ asks what comes next, so that the order of simultaneous changes does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
 # a flow is over when less than this is left: far below a bit, far above rounding
 REST_BITS: Final = 1e-6
 
-# (links, usage, bits left, weight, cap_bps) by flow: what another engine needs to go on
-Unfinished = dict[int, tuple[Sequence[int], Sequence[float], float, float, float]]
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """What another engine needs to go on.
+
+    Attributes:
+        now_s: the instant.
+        capacity: of each link.
+        carried: by each link, so far.
+        next_flow: the number of the next one.
+        flows: by number: links, usage, bits, bits left, weight, cap in bits per second.
+    """
+
+    now_s: float
+    capacity: Sequence[float]
+    carried: Sequence[float]
+    next_flow: int
+    flows: Mapping[int, tuple[Sequence[int], Sequence[float], float, float, float, float]]
 
 
 class Flows(Protocol):
@@ -37,7 +54,7 @@ class Flows(Protocol):
 
         Args:
             now_s: simulated time.
-            links: that it crosses, each once; none only with a cap.
+            links: that it crosses, each once, in rising order; none only with a cap.
             usage: of each link's capacity, by one payload bit per second: headers make it more
                 than 1 on a wire; on the air it is the airtime of a bit.
             bits: of payload, positive.
