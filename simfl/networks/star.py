@@ -60,10 +60,13 @@ def star(options: StarOptions, ground: Ground) -> nx.DiGraph[str]:
     """
     graph: nx.DiGraph[str] = nx.DiGraph(notes=[])
     sorts: dict[str, Access] = {}
+    said: dict[tuple[str, LinkChoice], Access] = {}
     for node, group in ground.nodes.items():
         key = node if node in options.access_of else group
         if key not in sorts:
-            sorts[key] = _access(options, ground, key, group, graph.graph["notes"])
+            access = _access(options, ground, key, group, graph.graph["notes"])
+            # groups of one sort share its files
+            sorts[key] = said.setdefault((access.option, access.choice), access)
         join(graph, node, CORE, *sorts[key].links(node, ground.seed))
     return graph
 
