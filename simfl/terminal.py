@@ -320,7 +320,7 @@ def show_verification(console: Console, families: pd.DataFrame) -> None:
     for row in families.itertuples():
         each = f"{row.flow_median:.1%} / {row.flow_p95:.1%}"
         last = f"{row.last_median:.1%} / {row.last_p95:.1%}"
-        table.add_row(row.family, f"{row.cases}", f"{row.flows:,}", each, last)
+        table.add_row(str(row.family), f"{row.cases}", f"{row.flows:,}", each, last)
     console.print(table)
 
 

@@ -9,7 +9,9 @@ from math import inf, isinf
 
 from simfl.cost.carrier import LinkUse, Ways
 from simfl.cost.corrections import rate_bound_bps, slow_start_s
-from simfl.cost.fair import FairFlows
+from simfl.cost.bundles import Bundles
+from simfl.cost.fair import fitting
+from simfl.cost.flows import Flows
 from simfl.cost.route import route_of
 from simfl.cost.wires import capacity_of, offered_by
 
@@ -39,7 +41,7 @@ class FairCarrier:
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
         self._traced = [i for i, link in enumerate(ways.links) if link.trace is not None]
-        self._flows = FairFlows([capacity_of(link, 0.0) for link in ways.links])
+        self._flows: Flows = Bundles([capacity_of(link, 0.0) for link in ways.links])
         self._next_change_s = self._change_after(0.0)
         self._under_way: dict[int, _Way] = {}
         self._asked = [0.0] * len(ways.links)
@@ -89,6 +91,7 @@ class FairCarrier:
 
     def next_s(self) -> float:
         """The next end, or the next change of a rate while there are flows."""
+        self._flows = fitting(self._flows)
         end_s = self._flows.next_end_s()
         return min(end_s, self._next_change_s) if len(self._flows) else inf
 
@@ -159,8 +162,8 @@ class FairCarrier:
         tcp = transport.kind == "tcp"
         rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
         return _Way(
-            links=tuple(usage),
-            usage=tuple(usage.values()),
+            links=tuple(sorted(usage)),
+            usage=tuple(usage[link] for link in sorted(usage)),
             latency_s=sum(ways.links[hop.link].latency_s for hop in path.out),
             setup_s=route.setup_s if tcp and transport.connection_setup == "cold" else 0.0,
             rtt_s=route.rtt_s if tcp else 0.0,

@@ -317,9 +317,7 @@ class WindowFlows:
         self._flows[slot]["state"] = kernel.FREE
         self._active.remove(slot)
         self._free.append(slot)
-        links = self._arrays()[1] if self._in_use is not None else []
-        for link in links:
-            self._links[link]["load"] = 0.0
+        self._links["load"] = 0.0
         self._in_use = None
         self._share()
 

@@ -30,6 +30,7 @@ class Network:
         self._verify = verify
         self._done: dict[int, Event] = {}
         self._epoch = 0
+        self._next_s = inf
         # the instant for which a look is due
         self._due_s = -inf
 
@@ -96,9 +97,10 @@ class Network:
             return
         self._due_s = -inf
         now_s, carrier = self._env.now, self._carrier
-        for flow in carrier.ended(now_s):
-            self._done.pop(flow).succeed()
-        next_s = carrier.next_s()
+        if now_s >= self._next_s:
+            for flow in carrier.ended(now_s):
+                self._done.pop(flow).succeed()
+        self._next_s = next_s = carrier.next_s()
         if next_s < inf:
             self._wake_in(max(next_s - now_s, 0.0))
         if self._verify:
