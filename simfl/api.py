@@ -40,6 +40,7 @@ def run(
     executor: str = "auto",
     workers: int | None = None,
     listeners: Listeners | None = None,
+    verify: bool = False,
 ) -> Trace:
     """Run a scenario to its end.
 
@@ -51,6 +52,7 @@ def run(
         executor: ``auto``, ``inline``, ``batched``, ``pool`` or ``cuda``.
         workers: processes of a pool; left out, as many as there are cores.
         listeners: who is told how it goes.
+        verify: hold the network against its own books, at every event and at the end.
 
     Raises:
         SimflError: see `simfl.simulation.run`.
@@ -62,6 +64,7 @@ def run(
         out=path,
         host=make_host(path, store, executor, workers),
         listeners=listeners,
+        verify=verify,
     )
 
 

@@ -119,6 +119,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run; train nothing.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check at every event that the network's bytes add up."),
+    ] = False,
 ) -> None:
     """Run a scenario: train, time it, write the trace."""
     loaded = _load(scenario, overrides, seed)
@@ -140,6 +144,7 @@ def run(
             executor=executor,
             workers=workers,
             listeners=screen.listeners,
+            verify=verify,
         )
     _finish(trace, quiet)
 

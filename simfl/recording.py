@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
 from typing import Any, Final, Protocol
 
 import simpy
 
+from simfl.cost.carrier import LinkUse
 from simfl.cost.wires import SERVER
 from simfl.events.node import Node
 from simfl.events.observer import Sent, Span
@@ -143,9 +144,11 @@ class Recording:
             del self._ended[round]
             self._end_round(round)
 
-    def finish(self) -> None:
-        """At the end of a run: the rest of the evaluations, and the last models."""
+    def finish(self, uses: Iterable[LinkUse]) -> None:
+        """At the end of a run: the rest of the evaluations, the links, and the last models."""
         self.join()
+        for use in uses:
+            self._tables.append("links", astuple(use))
         for state in self._last.values():
             self._store.save(state)
 

@@ -412,7 +412,7 @@ def _play(
     simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
     try:
         status = simulation.play(recording.ended)
-        recording.finish()
+        recording.finish(simulation.uses())
     except BaseException:
         if writer is not None:
             writer.abandon()

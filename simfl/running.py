@@ -14,6 +14,7 @@ import networkx as nx
 import simpy
 
 from simfl.algorithms.base import AnyAlgorithm
+from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import StackDevice
 from simfl.cost.wires import SERVER
@@ -60,6 +61,8 @@ class Simulation:
         promise: Promiser,
         observe: Callable[..., None],
         start: Callable[[Any], None] = lambda _: None,
+        *,
+        verify: bool = False,
     ) -> None:
         self.env = env
         self.overlay = parts.overlay
@@ -75,9 +78,10 @@ class Simulation:
             seed=parts.scenario.seed,
             nodes=len(parts.scenario.platform.nodes),
         )
+        self._network = Network(env, carries, verify=verify)
         world = World(
             env=env,
-            network=Network(env, carries),
+            network=self._network,
             observer=observer,
             promise=promise,
             start=start,
@@ -122,6 +126,14 @@ class Simulation:
         if ended is not None and ended.triggered:
             return str(ended.value)
         return f"{getattr(options, 'rounds', 0)} rounds"
+
+    def uses(self) -> list[LinkUse]:
+        """What has crossed each link by now.
+
+        Raises:
+            NetworkError: a run that verifies finds bytes from nowhere.
+        """
+        return self._network.uses()
 
     def sample(self, size: int | None, round: int) -> list[Node]:
         """The cohort of a round."""

@@ -65,6 +65,7 @@ def run(
     out: Path | None = None,
     host: Host | None = None,
     listeners: Listeners | None = None,
+    verify: bool = False,
 ) -> Trace:
     """Run a scenario to its end.
 
@@ -74,6 +75,7 @@ def run(
         out: the trace's path, instead of the scenario's.
         host: what of this machine to use.
         listeners: who is told how it goes.
+        verify: hold the network against its own books, at every event and at the end.
 
     Raises:
         SimflError: bad input, or a device that cannot hold its part; what was simulated until then
@@ -88,7 +90,7 @@ def run(
     parts = build(scenario, data_dir, device=device)
     listeners.start(parts)
     with _claimed(path):
-        _simulate(parts, path, {}, host, listeners)
+        _simulate(parts, path, {}, host, listeners, verify=verify)
     return Trace(path)
 
 
@@ -162,6 +164,8 @@ def _simulate(
     recorded: Mapping[Key, Manifest],
     host: Host,
     listeners: Listeners,
+    *,
+    verify: bool = False,
 ) -> None:
     disk, executor = host.open_store(parts), host.make_executor(parts)
     known = recorded if disk is None else {**disk.manifests(), **recorded}
@@ -171,10 +175,12 @@ def _simulate(
         env = simpy.Environment()
         writer = TraceWriter(path, node_rows(parts), attributes(parts))
         recording = Recording(env, parts, writer, promise, store, listeners.round)
-        simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
+        simulation = Simulation(
+            env, parts, recording, promise, recording.observe, store.start, verify=verify
+        )
         try:
             status = simulation.play(recording.ended)
-            recording.finish()
+            recording.finish(simulation.uses())
             store.flush()
         except BaseException as error:
             if isinstance(error, SimflError) and not isinstance(error, RecordError):

@@ -26,6 +26,7 @@ from simfl.units import show_bytes, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
 _WIDEST: Final = 10_000
+_LINKS: Final = 5
 
 
 class Live:
@@ -226,9 +227,23 @@ def show_report(console: Console, trace: Trace) -> None:
             show_bytes(float(row.received_bytes)),  # type: ignore[arg-type]
         )
     console.print(devices)
+    if len(trace.links):
+        console.print(_busiest(trace.links))
     console.print(f"  trace: {trace.path}", markup=False)
     if trace.status in ("running", "interrupted"):
         console.print(f"  unfinished; go on with: simfl resume {trace.path}", markup=False)
+
+
+def _busiest(links: pd.DataFrame) -> Table:
+    """The links that were used the most, by their share of what they could have carried."""
+    table = Table(box=None)
+    for column in ("busiest links", "busy", "carried"):
+        table.add_column(column, justify="left" if column == "busiest links" else "right")
+    for row in links.nlargest(_LINKS, "busy").itertuples():
+        amount = float(row.used)  # type: ignore[arg-type]
+        carried = show_seconds(amount) + " of air" if row.unit == "s" else show_bytes(amount / 8)
+        table.add_row(Text(str(row.link)), f"{row.busy:.1%}", carried)
+    return table
 
 
 def _seconds(seconds: float) -> str:

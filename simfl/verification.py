@@ -244,7 +244,7 @@ def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:
     for number, flow in enumerate(case.flows):
         env.process(one(number, flow))
     env.run()
-    network.check()
+    network.uses()
     return took_s
 
 

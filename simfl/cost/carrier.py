@@ -16,9 +16,10 @@ from simfl.keys import seed_of
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """What has crossed one link, in bits on the wire; in a cell, in seconds of air.
+    """What has crossed one link.
 
     Attributes:
+        unit: of the amounts: ``bit`` on the wire; in a cell ``s``, seconds of air.
         asked: by all messages so far; the sum of the next three.
         carried: through the link by now.
         cut: of messages that were given up, what had not crossed.
@@ -28,6 +29,7 @@ class LinkUse:
     """
 
     name: str
+    unit: str
     asked: float
     carried: float
     cut: float

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isinf
 
+from simfl.cost.bundles import Bundles
 from simfl.cost.carrier import LinkUse, Ways
 from simfl.cost.corrections import rate_bound_bps, slow_start_s
-from simfl.cost.bundles import Bundles
 from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
 from simfl.cost.route import route_of
@@ -126,6 +126,7 @@ class FairCarrier:
         return [
             LinkUse(
                 name=link.name,
+                unit="s" if link.cell else "bit",
                 asked=self._asked[index],
                 carried=carried[index],
                 cut=self._cut[index],

@@ -195,6 +195,7 @@ class WindowFlows:
         return [
             LinkUse(
                 name=link.name,
+                unit="s" if link.cell else "bit",
                 asked=float(self._asked[index]),
                 carried=float(self._links[index]["carried"]),
                 cut=float(self._cut[index]),

@@ -62,16 +62,19 @@ class Network:
                 self._look_soon()
 
     def uses(self) -> list[LinkUse]:
-        """What has crossed each link by now."""
-        return self._carrier.uses(self._env.now)
-
-    def check(self) -> None:
-        """Bytes in = bytes out + cut + under way, on every link.
+        """What has crossed each link by now.
 
         Raises:
-            NetworkError: not so; a fault of simfl's.
+            NetworkError: if verifying, where what went in is not what came out, was cut, or is
+                under way; a fault of simfl's.
         """
-        for use in self.uses():
+        uses = self._carrier.uses(self._env.now)
+        if self._verify:
+            self._check_sums(uses)
+        return uses
+
+    def _check_sums(self, uses: list[LinkUse]) -> None:
+        for use in uses:
             found = use.carried + use.cut + use.waiting
             if abs(use.asked - found) > _ROUNDING * max(use.asked, 1.0):
                 raise NetworkError(

@@ -83,6 +83,11 @@ class Trace:
         return self._frame("manifests")
 
     @cached_property
+    def links(self) -> pd.DataFrame:
+        """What has crossed each link, and the share of its capacity that was used."""
+        return self._frame("links")
+
+    @cached_property
     def nodes(self) -> pd.DataFrame:
         """Who took part."""
         return self._frame("nodes")

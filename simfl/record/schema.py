@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 KEY: Final = "S32"
-VERSION: Final = 2
+VERSION: Final = 3
 STATUS: Final = "S256"
 
 COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
@@ -65,6 +65,19 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("role", "S8"),
         ("device", "S64"),
         ("samples", "<i8"),
+    ],
+    # what has crossed each link that limits, in bits on the wire, or, of a cell, seconds of air:
+    # asked of it = carried + cut + waiting; used has what came back as well (acknowledgements);
+    # busy is the share of what it could have carried
+    "links": [
+        ("link", "S128"),
+        ("unit", "S4"),
+        ("asked", "<f8"),
+        ("carried", "<f8"),
+        ("cut", "<f8"),
+        ("waiting", "<f8"),
+        ("used", "<f8"),
+        ("busy", "<f8"),
     ],
 }
 
