@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf, isinf
 from typing import Final, Protocol
 
 from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.sharing import Route
 from simfl.cost.transport import FLUID, HEADER_BYTES, Transport
-from simfl.cost.wires import Hop, Path, Wires
+from simfl.cost.wires import Hop, Wires
 
 SERVER: Final = "server"
+_KEPT: Final = 1 << 16
 
 
 class NetworkModel(Protocol):
@@ -51,18 +52,20 @@ class WiresModel:
         self, wires: Wires, transport: Transport = FLUID, framing: Framing = UNFRAMED
     ) -> None:
         self._wires, self._transport, self._framing = wires, transport, framing
-        self._routes: dict[Path, Route] = {}
+        self._way = lru_cache(maxsize=_KEPT)(self._find)
 
     @cached_property
     def _traced(self) -> list[int]:
-        return [index for index, link in enumerate(self._wires.links) if link.trace]
+        return [
+            index for index, link in enumerate(self._wires.links) if link.trace and not link.cell
+        ]
 
     @cached_property
     def _fixed(self) -> dict[Hashable, float]:
         return {
             index: 1.0 if link.cell else link.rate_bps
             for index, link in enumerate(self._wires.links)
-            if link.cell or not isinf(link.rate_bps)
+            if link.cell or link.trace or not isinf(link.rate_bps)
         }
 
     def capacity_at(self, now_s: float) -> Mapping[Hashable, float]:
@@ -83,16 +86,18 @@ class WiresModel:
 
     def route(self, source: str, target: str) -> Route | None:
         """The links of the path, and what a bit of payload takes of each."""
+        return self._way(source, target)[0]
+
+    def _find(self, source: str, target: str) -> tuple[Route | None, float]:
+        """Route and latency."""
         path = self._wires.path(source, target)
         if path is None:
-            return None
-        if path not in self._routes:
-            route: dict[Hashable, float] = {}
-            for hop in path.out:
-                if hop.link in self._fixed:
-                    route[hop.link] = route.get(hop.link, 0.0) + self._usage(hop)
-            self._routes[path] = route
-        return self._routes[path]
+            return None, 0.0
+        route: dict[Hashable, float] = {}
+        for hop in path.out:
+            if hop.link in self._fixed:
+                route[hop.link] = route.get(hop.link, 0.0) + self._usage(hop)
+        return route, sum(self._wires.links[hop.link].latency_s for hop in path.out)
 
     def _usage(self, hop: Hop) -> float:
         link, mss = self._wires.links[hop.link], self._transport.mss_bytes
@@ -106,10 +111,7 @@ class WiresModel:
 
     def delay_s(self, source: str, target: str, nbytes: int) -> float:
         """The latencies of the path's links, and the time of writing and reading the message."""
-        path = self._wires.path(source, target)
-        hops = path.out if path else ()
-        latency_s = sum(self._wires.links[hop.link].latency_s for hop in hops)
-        return latency_s + self._framing.seconds(nbytes)
+        return self._way(source, target)[1] + self._framing.seconds(nbytes)
 
     def wire_bytes(self, nbytes: int) -> int:
         """What a message of ``nbytes`` is once framed."""
