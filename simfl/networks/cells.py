@@ -113,10 +113,10 @@ def cells(options: CellsOptions, ground: Ground) -> nx.DiGraph[str]:
         for station, node in enumerate(stations):
             graph.add_edge(node, point, link=air, station=station)
             graph.add_edge(point, node, link=air, station=station)
-        join(graph, point, CORE, *backbone.wire(f"backbone {name}"))
+        join(graph, point, CORE, *backbone.wire(f"backbone {name}", ground.seed))
     if ground.has_server:
         server = Access(options.server or options.backbone, ground.folder, "server")
-        join(graph, SERVER, CORE, *server.wire(SERVER))
+        join(graph, SERVER, CORE, *server.wire(SERVER, ground.seed))
     return graph
 
 

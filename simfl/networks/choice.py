@@ -198,16 +198,15 @@ class Access:
             replace(up, name=f"{node} up", trace=self._shifted("up_trace", up, node, seed)),
         )
 
-    def wire(self, name: str) -> tuple[Link, Link]:
-        """The two ways of a wire between two places, neither of which has a trace of its own.
+    def wire(self, name: str, seed: int) -> tuple[Link, Link]:
+        """The two ways of a wire between two places.
 
         Raises:
             OptionError: a figure is missing, or it is a radio.
         """
         if self.is_air:
             raise OptionError(self.option, "a radio does not join two places; give a wire")
-        down, up = self._templates
-        return replace(down, name=f"{name} down"), replace(up, name=f"{name} up")
+        return self.links(name, seed)
 
     def station_bps(self, node: str, said: float | None = None) -> float:
         """What a station sends at while it holds the air.

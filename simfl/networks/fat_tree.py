@@ -46,18 +46,18 @@ def fat_tree(options: FatTreeOptions, ground: Ground) -> nx.DiGraph[str]:
     if ports**3 // 4 < len(nodes):
         message = f"{ports} ports hold {ports**3 // 4} hosts of {len(nodes)}; give more"
         raise OptionError("ports", message)
-    link, half = Access(options.link, ground.folder, "link"), ports // 2
+    link, half, seed = Access(options.link, ground.folder, "link"), ports // 2, ground.seed
     graph: nx.DiGraph[str] = nx.DiGraph(multipath=options.multipath)
     for pod in range(ports):
         for i in range(half):
             above = f"(aggregation {pod}.{i})"
             for j in range(half):
                 core, edge = f"(core {i}.{j})", f"(edge {pod}.{j})"
-                join(graph, above, core, *link.wire(f"{above} - {core}"))
-                join(graph, edge, above, *link.wire(f"{edge} - {above}"))
+                join(graph, above, core, *link.wire(f"{above} - {core}", seed))
+                join(graph, edge, above, *link.wire(f"{edge} - {above}", seed))
     for number, node in enumerate(nodes):
         edge = f"(edge {number // half // half}.{number // half % half})"
-        join(graph, node, edge, *link.wire(node))
+        join(graph, node, edge, *link.wire(node, seed))
     return graph
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import networkx as nx
@@ -87,7 +86,7 @@ def file(options: FileOptions, ground: Ground) -> nx.DiGraph[str]:
             multipath=options.multipath, option="file", where=f" in {path}"
         )
         graph.add_nodes_from(raw.nodes)
-        read = _Reader(options, ground.folder)
+        read = _Reader(options, ground)
         for edge in raw.edges:
             name = f"{edge.source} -> {edge.target}"
             if raw.directed:
@@ -117,15 +116,15 @@ class _Reader:
     """Makes links of what edges say."""
 
     options: FileOptions
-    folder: Path
+    ground: Ground
 
     def pair(self, edge: Edge) -> tuple[Link, Link]:
         """Both ways of an edge, towards the target first."""
-        access = self._access(edge)
+        access, name = self._access(edge), f"{edge.source} - {edge.target}"
         try:
             if access.is_air:
-                return access.links(f"{edge.source} - {edge.target}", 0)
-            down, up = access.wire(f"{edge.source} - {edge.target}")
+                return access.links(name, self.ground.seed)
+            down, up = access.wire(name, self.ground.seed)
         except OptionError as error:
             key = error.option.rpartition(".")[2].replace("down", "rate")
             raise NetworkError(f"{edge.place}: {key}: {error.message}") from error
@@ -159,7 +158,7 @@ class _Reader:
             if found.rate and found.trace:
                 raise NetworkError(f"{edge.place}: both rate and trace; remove one of them")
             fields |= rates | traces
-        return Access(default.model_copy(update=fields), self.folder, "file")
+        return Access(default.model_copy(update=fields), self.ground.folder, "file")
 
 
 _: NetworkKind = file

@@ -61,7 +61,8 @@ def random_geometric(options: RandomGeometricOptions, ground: Ground) -> nx.DiGr
         one, other = nodes[a], nodes[b]
         far = options.across * dist(drawn.nodes[a]["pos"], drawn.nodes[b]["pos"])
         down, up = (
-            replace(way, latency_s=way.latency_s + far) for way in link.wire(f"{one} - {other}")
+            replace(way, latency_s=way.latency_s + far)
+            for way in link.wire(f"{one} - {other}", ground.seed)
         )
         graph.add_edge(one, other, link=down)
         graph.add_edge(other, one, link=up)

@@ -36,7 +36,7 @@ def ring(options: RingOptions, ground: Ground) -> nx.DiGraph[str]:
     # two nodes have one wire between them
     ends = zip(nodes, [*nodes[1:], *nodes[:1]], strict=True) if len(nodes) > 2 else [nodes]
     for one, other in ends:
-        down, up = link.wire(f"{one} - {other}")
+        down, up = link.wire(f"{one} - {other}", ground.seed)
         graph.add_edge(one, other, link=down)
         graph.add_edge(other, one, link=up)
     return graph

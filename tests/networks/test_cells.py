@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,15 @@ def test_members_by_group_or_node(build: Build, hops: Callable[..., list[str]]) 
     wiring = build("cells", members={"attic": ["home-1"], "yard": ["bus", "home-0"]}, **RADIO)
     assert hops(wiring, "server", "home-1")[-1] == "cell attic"
     assert hops(wiring, "server", "bus")[-1] == hops(wiring, "server", "home-0")[-1] == "cell yard"
+
+
+def test_a_wires_trace_is_shifted_as_well(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "rates.txt").write_text("0 5\n1 6\n2 7\n")
+    wire = {"trace": {"file": "rates.txt", "shift": "1 s"}, "up": "5 Mbit/s"}
+    wiring = build("cells", cells=1, wifi="wifi_5ghz", backbone=wire)
+    [backbone] = [link for link in wiring.wires.links if link.name == "backbone 0 down"]
+    assert backbone.trace is not None
+    assert backbone.trace.rate_at(0.0) == 6e6
 
 
 @pytest.mark.parametrize(
