@@ -76,7 +76,7 @@ class Simulation:
             wiring.transport,
             wiring.framing,
             seed=parts.scenario.seed,
-            nodes=len(parts.scenario.platform.nodes),
+            senders=_senders(parts.scenario),
         )
         self._network = Network(env, carries, verify=verify)
         world = World(
@@ -171,6 +171,12 @@ class Simulation:
                 except DeviceMemoryError:
                     return False
         return True
+
+
+def _senders(scenario: Scenario) -> int:
+    """How many nodes may send at once: the cohort, or everybody."""
+    cohort: int | None = getattr(scenario.protocol.options, "cohort", None)
+    return cohort or len(scenario.platform.nodes)
 
 
 class Tape:

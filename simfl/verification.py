@@ -222,7 +222,7 @@ def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:
     ground = CaseWires(case)
     env = Environment()
     network = Network(
-        env, carrier(ground, transport, seed=seed, nodes=len(case.hosts)), verify=True
+        env, carrier(ground, transport, seed=seed, senders=len(case.flows)), verify=True
     )
     took_s = [0.0] * len(case.flows)
     ends = [env.event() for _ in case.flows]

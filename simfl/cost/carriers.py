@@ -10,7 +10,7 @@ from simfl.cost.wires import Wires
 
 
 def carrier(
-    wires: Wires, transport: Transport, framing: Framing = UNFRAMED, *, seed: int, nodes: int
+    wires: Wires, transport: Transport, framing: Framing = UNFRAMED, *, seed: int, senders: int
 ) -> Carrier:
     """TCP flows that follow their windows; or a fluid, where the scenario asks or is too large.
 
@@ -19,10 +19,10 @@ def carrier(
         transport: TCP or a fluid, and which of TCP's effects.
         framing: what the application puts around a message.
         seed: of losses and jitter.
-        nodes: how many may send at once.
+        senders: how many nodes may send at once.
     """
     ways = Ways(wires, transport, framing, seed=seed)
-    follow = nodes <= CROWD if transport.windows == "auto" else transport.windows
+    follow = senders <= CROWD if transport.windows == "auto" else transport.windows
     if transport.kind == "fluid" or not follow:
         return FairCarrier(ways)
     # compiled code, which only these networks need

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -75,13 +76,16 @@ class WindowFlows:
             self._queues[queue]["limit_bits"] = self._queue_bits(links[index])
         self._flows = np.zeros(16, kernel.FLOW)
         self._hops = [np.zeros((16, 4), np.float64 if kind == 2 else np.int64) for kind in _HOPS]
-        self._active: list[int] = []
+        # in the order in which they started; at one instant by their keys
+        self._active: list[tuple[float, int, int]] = []
+        self._numbers: dict[int, int] = {}
         self._free = list(range(16))[::-1]
         self._slots: dict[int, int] = {}
         self._count = 0
         self._clock_s = 0.0
         self._ahead: _Ahead | None = None
         self._in_use: tuple[NDArray[np.int64], ...] | None = None
+        self._traced = np.array([i for i, link in enumerate(links) if link.trace], np.int64)
         self._changes: dict[int, float] = {}
         self._asked = np.zeros(len(links))
         self._cut = np.zeros(len(links))
@@ -134,8 +138,8 @@ class WindowFlows:
             self._asked[hop.link] += share * 8.0 * nbytes
         self._count += 1
         self._slots[self._count] = slot
-        self._active.append(slot)
-        self._active.sort(key=lambda s: (self._flows[s]["born_s"], self._flows[s]["key"]))
+        self._numbers[slot] = self._count
+        insort(self._active, (now_s, key % 2**64, slot))
         self._in_use = None
         return self._count
 
@@ -159,12 +163,10 @@ class WindowFlows:
     def ended(self, now_s: float) -> list[int]:
         """Flows whose last byte has arrived by now, in the order of their numbers; each once."""
         self._advance(now_s)
-        over = [
-            number
-            for number, slot in self._slots.items()
-            if self._flows[slot]["state"] == kernel.ARRIVING
-            and self._flows[slot]["arrives_s"] <= now_s
-        ]
+        active = self._arrays()[0]
+        rows = self._flows[active]
+        there = (rows["state"] == kernel.ARRIVING) & (rows["arrives_s"] <= now_s)
+        over = sorted(self._numbers[slot] for slot in active[there].tolist())
         for number in over:
             self._drop(number)
         return over
@@ -189,7 +191,7 @@ class WindowFlows:
         """Of each link that was ever used and that limits."""
         self._advance(now_s)
         waiting = np.zeros(len(self._links))
-        for slot in self._active:
+        for _, _, slot in self._active:
             for link, left in self._waiting(slot):
                 waiting[link] += left
         return [
@@ -263,47 +265,44 @@ class WindowFlows:
     def _arrays(self) -> tuple[NDArray[np.int64], ...]:
         """Slots of the flows in progress, and the links and queues on their paths."""
         if self._in_use is None:
-            active = np.array(self._active, np.int64)
-            links: set[int] = set()
-            queues: set[int] = set()
-            for slot in self._active:
-                out, back = self._flows[slot]["hops"], self._flows[slot]["back_hops"]
-                links.update(self._hops[_OUT_LINK][slot, :out], self._hops[_BACK_LINK][slot, :back])
-                queues.update(
-                    self._hops[_OUT_QUEUE][slot, :out], self._hops[_BACK_QUEUE][slot, :back]
-                )
+            active = np.array([slot for _, _, slot in self._active], np.int64)
+            crossed: list[NDArray[Any]] = []
+            for links, queues, count in (
+                (_OUT_LINK, _OUT_QUEUE, "hops"),
+                (_BACK_LINK, _BACK_QUEUE, "back_hops"),
+            ):
+                hops = np.arange(self._hops[links].shape[1])
+                there = hops < self._flows[count][active][:, np.newaxis]
+                crossed += [self._hops[links][active][there], self._hops[queues][active][there]]
             self._in_use = (
                 active,
-                np.array(sorted(links), np.int64),
-                np.array(sorted(queues), np.int64),
+                np.unique(np.concatenate(crossed[::2])),
+                np.unique(np.concatenate(crossed[1::2])),
             )
-            self._changes = {
-                int(link): trace.next_change_s(self._clock_s)
-                for link in self._in_use[1]
-                if (trace := self._given[link].trace) is not None
-            }
-            self._refresh(self._in_use[1])
+            for link in np.intersect1d(self._traced, self._in_use[1]).tolist():
+                self._follow(link)
         return self._in_use
 
     def _next_change_s(self) -> float:
-        self._arrays()
-        return min(self._changes.values(), default=inf)
+        if not len(self._traced):
+            return inf
+        in_use = np.intersect1d(self._traced, self._arrays()[1]).tolist()
+        return min((self._changes[link] for link in in_use), default=inf)
 
     def _change_capacities(self) -> None:
-        for link, change_s in self._changes.items():
-            if change_s <= self._clock_s:
-                trace = self._given[link].trace
-                assert trace is not None
-                self._links[link]["capacity"] = trace.rate_at(self._clock_s)
-                self._changes[link] = trace.next_change_s(self._clock_s)
+        """Let the rates of links in use change that are due to."""
+        if len(self._traced):
+            for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
+                if self._changes[link] <= self._clock_s:
+                    self._follow(link)
         self._share()
 
-    def _refresh(self, links: NDArray[np.int64]) -> None:
-        """Capacities now, of links that were idle."""
-        for link in links:
-            self._links[link]["capacity"] = min(
-                capacity_of(self._given[link], self._clock_s), _ENDLESS_BPS
-            )
+    def _follow(self, link: int) -> None:
+        """The rate that a trace gives now, and when it gives another."""
+        trace = self._given[link].trace
+        assert trace is not None
+        self._links[link]["capacity"] = trace.rate_at(self._clock_s)
+        self._changes[link] = trace.next_change_s(self._clock_s)
 
     def _share(self) -> None:
         active, links, queues = self._arrays()
@@ -316,7 +315,9 @@ class WindowFlows:
     def _drop(self, number: int) -> None:
         slot = self._slots.pop(number)
         self._flows[slot]["state"] = kernel.FREE
-        self._active.remove(slot)
+        row = self._flows[slot]
+        del self._active[bisect_left(self._active, (float(row["born_s"]), int(row["key"]), slot))]
+        del self._numbers[slot]
         self._free.append(slot)
         self._links["load"] = 0.0
         self._in_use = None
