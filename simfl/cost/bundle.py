@@ -28,6 +28,9 @@ class Flow:
         *("number", "links", "usage", "bits", "weight", "cap_bps", "left_bits", "since_s", "tag"),
         *("bundle", "share", "limit", "held", "epoch"),
     )
+    # free: the bundle's clock at its end; held: the time at which it had left_bits
+    tag: float
+    since_s: float
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Flow:
         self.bits = bits
         self.weight = weight
         self.cap_bps = cap_bps
-        # not in a bundle, or held there: what was left at since_s
+        # in no bundle: what is left; held: what was left at since_s
         self.left_bits = bits
         # the bundle, and usage times weight on each of its links
         self.bundle: Bundle | None = None

@@ -294,37 +294,53 @@ class Bundles:
         waiting: list[Bundle] = []
         alone = True
         for bundle in self._touched.values():
-            if bundle.flows:
-                waiting.append(bundle)
             for link in bundle.links:
                 if len(across[link]) > 1:
                     alone = False
-            if not bundle.flows:
+            if bundle.flows:
+                waiting.append(bundle)
+            else:
                 self._drop(bundle)
-        # bundles that have no link with another in common concern nobody else
-        self._level(waiting if alone else list(self._bundles.values()))
+        if alone:
+            for bundle in waiting:
+                self._level_alone(bundle)
+        else:
+            self._level()
         for bundle in waiting:
             bundle.clean(self._now_s)
         if len(self._timed) > 4 * len(self._flows) + 256:
             self._timed = without_void(self._timed)
         self._touched = {}
 
-    def _level(self, bundles: list[Bundle]) -> None:
+    def _level_alone(self, bundle: Bundle) -> None:
+        """The level of a bundle that has no link with another in common: the closed form."""
+        taken, demand = bundle.taken, bundle.demand
+        while True:
+            level = inf
+            for place, link in enumerate(bundle.links):
+                spare = self._capacity[link] - taken.high[place] - taken.low[place]
+                if bundle.free:
+                    level = min(level, spare / (demand.high[place] + demand.low[place]))
+                elif spare < -SLACK * self._capacity[link]:
+                    # all are at their caps, and that is too much
+                    level = 0.0
+            level = max(level, 0.0)
+            if not self._regroup(bundle, level):
+                break
+        bundle.set_level(self._now_s, level if bundle.free else 0.0)
+
+    def _level(self) -> None:
         """Each bundle's level, by progressive filling over their links.
 
         The link that would be full first, as flows stand (free, held), rules the bundles across
         it; if at its level some of their flows should stand otherwise, they do, and the search
         begins again. Each such change lets the lowest level rise and never beyond the true one,
         since what a flow takes, the lesser of its cap and its share, is concave in the level.
-
-        Args:
-            bundles: all that have a link with one of them in common.
         """
-        links: dict[int, None] = {}
+        bundles = self._bundles.values()
+        links = dict.fromkeys(self._across)
         for bundle in bundles:
             bundle.target = -1.0
-            for link in bundle.links:
-                links[link] = None
         floor = 0.0
         while links:
             level, link = self._fullest(links, floor)

@@ -290,7 +290,7 @@ def _full_at(flows: Table, links: Table, crossings: Table, link: int) -> float:
         at = crossings[at].after
     if asked == 0.0:
         return inf
-    return max(spare / asked, 0.0)
+    return max(spare / asked, 0.0)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
@@ -457,7 +457,7 @@ def share(
             _sift(flows, heap, counts[0].flows, flows[row].place)
     if counts[0].flows == 0:
         return inf
-    return max(flows[heap[0]].end_s, now_s)
+    return max(flows[heap[0]].end_s, now_s)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
