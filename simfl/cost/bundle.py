@@ -111,12 +111,14 @@ class Sums:
     def add(self, terms: Sequence[float], factor: float) -> None:
         """A term times the factor to each sum."""
         highs = self.high
-        for i, it in enumerate(terms):
+        place = 0
+        for it in terms:  # noqa: SIM113 (enumerate makes a tuple each time)
             term = it * factor
-            high = highs[i]
-            highs[i] = total = high + term
+            high = highs[place]
+            highs[place] = total = high + term
             part = total - high
-            self.low[i] += (high - (total - part)) + (term - part)
+            self.low[place] += (high - (total - part)) + (term - part)
+            place += 1
 
     def clear(self) -> None:
         """All are 0."""
@@ -202,7 +204,8 @@ class Bundle:
         self.flows -= 1
         self.moves += 1
         if flow.held:
-            self.taken.add(flow.share, -flow.limit)
+            if self.links:
+                self.taken.add(flow.share, -flow.limit)
             return
         self.free -= 1
         if self.free:

@@ -211,9 +211,11 @@ class Bundles:
     def _forget(self, flow: Flow) -> None:
         """A flow is gone; what was left of it is in ``left_bits``."""
         number = flow.number
-        self._displace(flow)
+        if flow.bundle is not None:
+            self._displace(flow)
         del self._flows[number]
-        self._unplaced.pop(number, None)
+        if self._unplaced:
+            self._unplaced.pop(number, None)
         moved = flow.bits - max(0.0, flow.left_bits)
         crossing, numbers, carried = self._crossing, self._numbers, self._carried
         usage = iter(flow.usage)
@@ -264,11 +266,11 @@ class Bundles:
 
     def _put(self, flow: Flow, bundle: Bundle, *, held: bool) -> None:
         """A flow that is in no bundle into this one."""
-        self._epoch += 1
-        bundle.add(self._now_s, flow, self._epoch, held=held)
-        rate_bps = flow.limit * flow.weight
-        if held and rate_bps:
-            heappush(self._timed, (self._now_s + flow.left_bits / rate_bps, self._epoch, flow))
+        self._epoch = epoch = self._epoch + 1
+        bundle.add(self._now_s, flow, epoch, held=held)
+        if held and flow.limit:
+            end_s = self._now_s + flow.left_bits / (flow.limit * flow.weight)
+            heappush(self._timed, (end_s, epoch, flow))
 
     def _new(self, links: tuple[int, ...]) -> Bundle:
         bundle = self._bundles[links] = Bundle(links, self._now_s)
