@@ -111,14 +111,12 @@ class Sums:
     def add(self, terms: Sequence[float], factor: float) -> None:
         """A term times the factor to each sum."""
         highs = self.high
-        place = 0
-        for it in terms:  # noqa: SIM113 (enumerate makes a tuple each time)
+        for place, it in enumerate(terms):
             term = it * factor
             high = highs[place]
             highs[place] = total = high + term
             part = total - high
             self.low[place] += (high - (total - part)) + (term - part)
-            place += 1
 
     def clear(self) -> None:
         """All are 0."""
