@@ -27,7 +27,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "models": (1, "", "torch torchvision"),
     "datasets": (1, "", "numpy torch torchvision sklearn"),
     "pruning": (1, "", "torch torchvision"),
-    "cost": (1, "", "numpy pydantic pydantic_core"),
+    "cost": (1, "", "numba numpy pydantic pydantic_core"),
     "topologies": (1, "", "networkx"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),

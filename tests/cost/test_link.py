@@ -1,7 +1,7 @@
 import networkx as nx
 import pytest
-
 from simfl.cost.link import WiresModel
+
 from simfl.cost.rate_trace import RateTrace
 from simfl.cost.transport import Transport
 from simfl.cost.wires import Cell, Link

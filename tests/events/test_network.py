@@ -7,9 +7,9 @@ import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simfl.cost.link import NetworkModel, WiresModel
 from simpy import Environment, Interrupt, Process
 
-from simfl.cost.link import NetworkModel, WiresModel
 from simfl.cost.rate_trace import RateTrace
 from simfl.cost.wires import Link
 from simfl.errors import NetworkError

@@ -3,10 +3,10 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from simfl.cost.link import WiresModel
 from simpy import Environment
 
 from simfl.cost.device import StackDevice
-from simfl.cost.link import WiresModel
 from simfl.errors import DeviceMemoryError
 from simfl.events.activity import Activity, parallel
 from simfl.events.network import Network
