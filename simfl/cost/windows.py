@@ -254,11 +254,9 @@ class WindowFlows:
 
     def _play(self, until_s: float, *, stop_at_end: bool) -> tuple[float, float]:
         transport = self._transport
-        active, links, queues = self._arrays()
         clock_s, end_s = kernel.advance(
-            self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
-            self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
-            *self._hops,
+            self._tables(), self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
+            self._segment_bits,
         )  # fmt: skip
         return float(clock_s), float(end_s)
 
@@ -305,12 +303,14 @@ class WindowFlows:
         self._changes[link] = trace.next_change_s(self._clock_s)
 
     def _share(self) -> None:
+        if self._active:
+            kernel.share(self._tables(), self._segment_bits)
+
+    def _tables(self) -> kernel.Tables:
         active, links, queues = self._arrays()
-        if len(active):
-            kernel.share(
-                self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
-                *self._hops,
-            )  # fmt: skip
+        return kernel.Tables(
+            active, self._flows, self._links, self._queues, links, queues, *self._hops
+        )
 
     def _drop(self, number: int) -> None:
         slot = self._slots.pop(number)
