@@ -25,9 +25,8 @@ _QUEUE_LEAST_BYTES: Final = 65_536
 _CONTROLS: Final = {"cubic": tables.CUBIC, "reno": tables.RENO, "bbr": tables.BBR}
 
 
-# tables by flow and hop, in the order in which the compiled part takes them; a kind each: link,
-# queue, usage
-_HOPS: Final = (0, 1, 2, 0, 1, 2)
+# tables by flow and hop, in the order in which the compiled part takes them: link, queue, usage
+_HOPS: Final = (np.int64, np.int64, np.float64, np.int64, np.int64, np.float64)
 _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
 # a path without latency and time on the wire would make endless rounds of no length
 _RTT_LEAST_S: Final = 1e-6
