@@ -75,9 +75,7 @@ class WindowFlows:
             self._queues[queue]["cluster"] = max(cell.aggregation / 2, 1.0) if cell else 1.0
             self._queues[queue]["limit_bits"] = self._queue_bits(links[index])
         self._flows = np.zeros(16, tables.FLOW)
-        self._hops: list[NDArray[Any]] = [
-            np.zeros((16, 4), np.float64 if kind == 2 else np.int64) for kind in _HOPS
-        ]
+        self._hops: list[NDArray[Any]] = [np.zeros((16, 4), kind) for kind in _HOPS]
         # in the order in which they started; at one instant by their keys
         self._active: list[tuple[float, int, int]] = []
         self._numbers: dict[int, int] = {}
