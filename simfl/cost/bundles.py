@@ -113,7 +113,9 @@ class Bundles:
             if bundle.level:
                 entry = first(bundle.ends)
                 assert entry
-                soonest_s = min(soonest_s, bundle.end_s(entry[0]))
+                end_s = bundle.end_s(entry[0])
+                if end_s < soonest_s:
+                    soonest_s = end_s
         held = first(self._timed)
         if held:
             soonest_s = min(soonest_s, held[0])
@@ -322,11 +324,14 @@ class Bundles:
             for place, link in enumerate(bundle.links):
                 spare = self._capacity[link] - taken.high[place] - taken.low[place]
                 if bundle.free:
-                    level = min(level, spare / (demand.high[place] + demand.low[place]))
+                    full_at = spare / (demand.high[place] + demand.low[place])
+                    if full_at < level:
+                        level = full_at
                 elif spare < -SLACK * self._capacity[link]:
                     # all are at their caps, and that is too much
                     level = 0.0
-            level = max(level, 0.0)
+            if level < 0:
+                level = 0.0
             if not self._regroup(bundle, level):
                 break
         bundle.set_level(self._now_s, level if bundle.free else 0.0)
@@ -396,13 +401,19 @@ class Bundles:
 
     def _regroup(self, bundle: Bundle, level: float) -> bool:
         """Hold what has its cap below the level, let go what is held above; whether any was."""
+        caps, held = bundle.caps, bundle.held
         moved = False
-        while (entry := first(bundle.caps)) and entry[0] < level:
-            bundle.remove(self._now_s, entry[2])
-            self._put(entry[2], bundle, held=True)
-            moved = True
-        while (entry := first(bundle.held)) and -entry[0] > level * (1 + SLACK):
-            bundle.remove(self._now_s, entry[2])
-            self._put(entry[2], bundle, held=False)
-            moved = True
+        # void entries do not matter here, unless they come first
+        while caps and caps[0][0] < level:
+            entry = heappop(caps)
+            if entry[2].epoch == entry[1]:
+                bundle.remove(self._now_s, entry[2])
+                self._put(entry[2], bundle, held=True)
+                moved = True
+        while held and -held[0][0] > level * (1 + SLACK):
+            entry = heappop(held)
+            if entry[2].epoch == entry[1]:
+                bundle.remove(self._now_s, entry[2])
+                self._put(entry[2], bundle, held=False)
+                moved = True
         return moved
