@@ -7,15 +7,17 @@ import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simfl.cost.link import NetworkModel, WiresModel
 from simpy import Environment, Interrupt, Process
 
+from simfl.cost.carriers import carrier
+from simfl.cost.framing import UNFRAMED
 from simfl.cost.rate_trace import RateTrace
+from simfl.cost.transport import FLUID
 from simfl.cost.wires import Link
 from simfl.errors import NetworkError
 from simfl.events.activity import Activity
 from simfl.events.network import Network
-from simfl.networks.base import Ground, join, wire
+from simfl.networks.base import Ground, Wiring, join, wire
 from simfl.networks.routes import GraphWires
 from simfl.registry import NETWORKS
 
@@ -26,27 +28,32 @@ RATES_BPS = {"a": 10e6, "b": 10e6, "c": 10e6, "slow": 5e6, "fast": 20e6}
 Transfer = tuple[float, str, str, float]
 
 
-def model_of(kind: str, options: dict[str, object], *clients: str) -> NetworkModel:
+def wired(kind: str, options: dict[str, object], *clients: str) -> Wiring:
     plugin = NETWORKS.get(kind)
     nodes = {name: name for name in ("server", *clients)}
-    wiring = wire(plugin.build, plugin.options(**options), Ground(nodes=nodes, seed=1))
-    return WiresModel(wiring.wires, wiring.transport, wiring.framing)
+    return wire(plugin.build, plugin.options(**options), Ground(nodes=nodes, seed=1))
 
 
-def pair(down: Link, up: Link) -> NetworkModel:
-    """A server and a, joined by two links."""
+def pair(down: Link, up: Link) -> Wiring:
+    """A server and a, joined by two links that carry a fluid."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     join(graph, "a", "server", down, up)
-    return WiresModel(GraphWires(graph))
+    return Wiring(wires=GraphWires(graph), transport=FLUID, framing=UNFRAMED)
 
 
-def air(overhead_s: float = 0.0) -> NetworkModel:
+def network_of(env: Environment, wiring: Wiring) -> Network:
+    """An idle network, which verifies itself at every event."""
+    carries = carrier(wiring.wires, wiring.transport, wiring.framing, seed=1, senders=5)
+    return Network(env, carries, verify=True)
+
+
+def air(overhead_s: float = 0.0) -> Wiring:
     rates = {name: f"{rate} bit/s" for name, rate in RATES_BPS.items()}
     options = {"rates": rates, "exchange_overhead": f"{overhead_s} s"}
-    return model_of("shared_medium", options, *rates)
+    return wired("shared_medium", options, *rates)
 
 
-def wires(latency_s: float = 0.0, server_up: float | None = None) -> NetworkModel:
+def wires(latency_s: float = 0.0, server_up: float | None = None) -> Wiring:
     def link(down: str) -> dict[str, object]:
         return {"down": down, "up": "4 Mbit/s", "latency": f"{latency_s / 2} s"}
 
@@ -60,13 +67,13 @@ def wires(latency_s: float = 0.0, server_up: float | None = None) -> NetworkMode
         },
         "transport": {"kind": "fluid"},
     }
-    return model_of("star", options, "a", "b", "c", "slow")
+    return wired("star", options, "a", "b", "c", "slow")
 
 
-def ends(model: NetworkModel, transfers: Sequence[Transfer]) -> list[float]:
+def ends(wiring: Wiring, transfers: Sequence[Transfer]) -> list[float]:
     """When each transfer ends; the network is empty afterwards."""
     env = Environment()
-    network = Network(env, model)
+    network = network_of(env, wiring)
     found = [0.0] * len(transfers)
 
     def one(number: int, transfer: Transfer) -> Activity[None]:
@@ -79,6 +86,7 @@ def ends(model: NetworkModel, transfers: Sequence[Transfer]) -> list[float]:
         env.process(one(number, transfer))
     env.run()
     assert network.flows == 0
+    network.uses()
     return found
 
 
@@ -112,32 +120,36 @@ def test_a_rate_that_changes_in_mid_flow() -> None:
     # 10 Mbit/s for a second, an outage of two, then 5: 15 Mbit are 10 in the first and 5 in the 4th
     trace = RateTrace([0.0, 1.0, 3.0], [10e6, 0.0, 5e6])
     ways = Link(name="down", rate_bps=10e6, trace=trace), Link(name="up", rate_bps=4e6)
-    model = pair(*ways)
-    assert ends(model, [(0, "server", "a", 15)]) == at(4.0)
-    assert ends(model, [(0, "server", "a", 5), (0.5, "server", "a", 10)]) == at(0.5, 4.0)
+    wiring = pair(*ways)
+    assert ends(wiring, [(0, "server", "a", 15)]) == at(4.0)
+    assert ends(wiring, [(0, "server", "a", 5), (0.5, "server", "a", 10)]) == at(0.5, 4.0)
     # begun in the outage it waits; the other way has none
-    assert ends(model, [(2, "server", "a", 5), (2, "a", "server", 4)]) == at(4.0, 3.0)
+    assert ends(wiring, [(2, "server", "a", 5), (2, "a", "server", 4)]) == at(4.0, 3.0)
 
 
 def test_a_trace_that_comes_again() -> None:
     trace = RateTrace([0.0, 1.0], [3e6, 0.0], period_s=1.5, shift_s=0.5)
-    model = pair(Link(name="down", rate_bps=3e6, trace=trace), Link(name="up", rate_bps=1e6))
+    wiring = pair(Link(name="down", rate_bps=3e6, trace=trace), Link(name="up", rate_bps=1e6))
     # up for 0 to 0.5 s, 1 to 2 s, 2.5 to 3.5 s, ...
-    assert ends(model, [(0, "server", "a", 6)]) == at(3.0)
+    assert ends(wiring, [(0, "server", "a", 6)]) == at(3.0)
 
 
 def test_headers_and_framing_take_their_share() -> None:
     link = {"down": "8 Mbit/s", "up": "8 Mbit/s", "overhead_bytes": 38}
-    options: dict[str, object] = {"access": link, "server": {"down": "1 Tbit/s", "up": "1 Tbit/s"}}
-    bare = model_of("star", options, "a")
+    options: dict[str, object] = {
+        "access": link,
+        "server": {"down": "1 Tbit/s", "up": "1 Tbit/s"},
+        "transport": {"windows": False},
+    }
+    bare = wired("star", options, "a")
     [alone] = ends(bare, [(0, "server", "a", 8)])
     assert alone == pytest.approx(1538 / 1448, rel=1e-12)
-    framed = model_of("star", options | {"framing": "grpc"}, "a")
+    framed = wired("star", options | {"framing": "grpc"}, "a")
     [longer] = ends(framed, [(0, "server", "a", 8)])
     # 1,000,000 bytes: tag and length 4, prefix 5, 62 frames of 9
     assert longer == pytest.approx(alone * (1 + 567e-6), rel=1e-12)
     written = options | {"framing": {"kind": "none", "serialisation": "2 MB/s"}}
-    assert ends(model_of("star", written, "a"), [(0, "server", "a", 8)]) == at(alone + 0.5)
+    assert ends(wired("star", written, "a"), [(0, "server", "a", 8)]) == at(alone + 0.5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
@@ -182,7 +194,7 @@ def test_a_flow_limited_at_its_own_link_leaves_the_rest() -> None:
 
 def test_an_interrupted_flow_gives_its_rate_back() -> None:
     env = Environment()
-    network = Network(env, air())
+    network = network_of(env, air())
     log = []
 
     def one(name: str, size: int) -> Activity[None]:
@@ -206,7 +218,7 @@ def test_an_interrupted_flow_gives_its_rate_back() -> None:
 
 def test_interrupted_before_its_first_bit_nothing_was_held() -> None:
     env = Environment()
-    network = Network(env, air(overhead_s=2.0))
+    network = network_of(env, air(overhead_s=2.0))
     cut: list[float] = []
 
     def one() -> Activity[None]:
@@ -226,7 +238,7 @@ def test_interrupted_before_its_first_bit_nothing_was_held() -> None:
 def test_a_place_that_is_not_joined() -> None:
     env = Environment()
     with pytest.raises(NetworkError, match="no route from 'a' to 'x'; the network does not join"):
-        env.run(env.process(Network(env, air()).transfer("a", "x", 1)))
+        env.run(env.process(network_of(env, air()).transfer("a", "x", 1)))
 
 
 SIMULTANEOUS: list[Transfer] = [
@@ -238,12 +250,12 @@ SIMULTANEOUS: list[Transfer] = [
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4)))[::3])
-@pytest.mark.parametrize("model", [air(), air(0.3)], ids=["bare", "with overhead"])
+@pytest.mark.parametrize("wiring", [air(), air(0.3)], ids=["bare", "with overhead"])
 def test_the_order_of_simultaneous_starts_does_not_matter(
-    model: NetworkModel, order: tuple[int, ...]
+    wiring: Wiring, order: tuple[int, ...]
 ) -> None:
-    straight = ends(model, SIMULTANEOUS)
-    shuffled = ends(model, [SIMULTANEOUS[i] for i in order])
+    straight = ends(wiring, SIMULTANEOUS)
+    shuffled = ends(wiring, [SIMULTANEOUS[i] for i in order])
     assert shuffled == at(*(straight[i] for i in order))
 
 
@@ -262,12 +274,12 @@ def test_the_order_of_simultaneous_starts_does_not_matter(
 def test_a_cell_is_never_idle_and_never_faster_than_its_stations(
     drawn: list[tuple[float, str, bool, float]],
 ) -> None:
-    model = air()
+    wiring = air()
     flows = [
         (start, station, "server", size) if up else (start, "server", station, size)
         for start, station, up, size in drawn
     ]
-    found = ends(model, flows)
+    found = ends(wiring, flows)
     # the airtime of each message, summed over busy periods, is all the time that passes
     airtimes = [round(size * MBIT) * 8 / RATES_BPS[station] for _, station, _, size in drawn]
     busy_until = 0.0
@@ -283,7 +295,7 @@ def test_late_in_a_run_flows_still_end(begin_s: float) -> None:
     # what is left of a flow may take less time than the clock can show
     random = Random(1)
     env = Environment(initial_time=begin_s)
-    network = Network(env, air())
+    network = network_of(env, air())
     done = []
 
     def one(station: str) -> Activity[None]:

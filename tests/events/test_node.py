@@ -3,9 +3,9 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from simfl.cost.link import WiresModel
 from simpy import Environment
 
+from simfl.cost.carriers import carrier
 from simfl.cost.device import StackDevice
 from simfl.errors import DeviceMemoryError
 from simfl.events.activity import Activity, parallel
@@ -52,7 +52,8 @@ class Room:
         kind = NETWORKS.get("shared_medium")
         ground = Ground(nodes={"server": "server"} | {n: n for n in names}, seed=1)
         wiring = wire(kind.build, kind.options(rate="8 Mbit/s"), ground)
-        self.network = Network(self.env, WiresModel(wiring.wires, wiring.transport))
+        carries = carrier(wiring.wires, wiring.transport, seed=1, senders=len(ground.nodes))
+        self.network = Network(self.env, carries)
         world = World(
             env=self.env,
             network=self.network,
