@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simfl.cost import kernel
+from simfl.cost import kernel, tables
 from simfl.cost.flows import Unfinished
 
 # to work in: rows, links, and a heap of levels by row or link
@@ -26,15 +26,15 @@ class CompiledFlows:
         self._now_s = begun.now_s
         self._next = begun.next_flow
         links = len(begun.capacity)
-        self._links = np.zeros(links, kernel.LINK)
+        self._links = np.zeros(links, tables.LINK)
         self._links["capacity"] = begun.capacity
         self._links["carried"] = begun.carried
         self._links["first"] = -1
-        self._counts = np.zeros(1, kernel.COUNTS)
+        self._counts = np.zeros(1, tables.COUNTS)
         self._counts["free"] = -1
         self._changed = np.zeros(links, np.int64)
-        self._flows = np.zeros(0, kernel.FLOW)
-        self._crossings = np.zeros(0, kernel.CROSSING)
+        self._flows = np.zeros(0, tables.FLOW)
+        self._crossings = np.zeros(0, tables.CROSSING)
         # rows of flows by the end of each
         self._heap = np.zeros(0, np.int64)
         self._scratch: Scratch
@@ -211,7 +211,7 @@ class CompiledFlows:
         """Twice the rows, and what is as long."""
         had = len(self._flows)
         rows = max(64, 2 * had)
-        self._flows = np.concatenate([self._flows, np.zeros(rows - had, kernel.FLOW)])
+        self._flows = np.concatenate([self._flows, np.zeros(rows - had, tables.FLOW)])
         self._heap = np.concatenate([self._heap, np.zeros(rows - had, np.int64)])
         self._vacant.extend(range(rows - 1, had - 1, -1))
         links = len(self._links)
@@ -226,7 +226,7 @@ class CompiledFlows:
         """Twice the rows, the new ones on the free list."""
         had = len(self._crossings)
         rows = max(256, 2 * had)
-        new = np.zeros(rows - had, kernel.CROSSING)
+        new = np.zeros(rows - had, tables.CROSSING)
         new["along"] = np.arange(had + 1, rows + 1)
         new["along"][-1] = self._counts["free"][0]
         self._counts["free"] = had

@@ -5,7 +5,8 @@ nobody has more for its weight. After a change some flows may lack one. Those ar
 those of others are kept; where a kept flow loses its bottleneck by that, it joins, until all have
 one.
 
-Tables are arrays of records; numbers of rows stand for pointers, -1 for none.
+The tables are those of `tables`. All compiled functions are in this one file, since numba looks at
+no other for what has changed.
 
 Source: the condition: Bertsekas and Gallager, Data Networks (2nd ed., 1992), section 6.5.2.
 """
@@ -15,70 +16,12 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Final
 
-import numpy as np
 from numba import njit
 
 from simfl.cost.flows import REST_BITS
 
 # rows of a table: numba knows their fields, mypy does not
 Table = Any
-
-FLOW: Final = np.dtype(
-    [
-        ("number", np.int64),
-        ("bits", np.float64),
-        # what was left at since_s, when it began to run at rate_bps
-        ("left_bits", np.float64),
-        ("since_s", np.float64),
-        ("rate_bps", np.float64),
-        ("end_s", np.float64),
-        ("weight", np.float64),
-        ("cap_bps", np.float64),
-        # rate per unit of weight, as shared last
-        ("level", np.float64),
-        # the link that rules it, or AT_CAP
-        ("bottleneck", np.int64),
-        # its first row in the table of crossings
-        ("first", np.int64),
-        # its place in the heap of ends
-        ("place", np.int64),
-        # KEPT, or while it is shared anew OPEN, then KNOWN
-        ("state", np.int64),
-    ]
-)
-LINK: Final = np.dtype(
-    [
-        ("capacity", np.float64),
-        # carried by flows that are gone
-        ("carried", np.float64),
-        # the first row of its crossings
-        ("first", np.int64),
-        # whether it is on the list of changed links; of links that are shared anew
-        ("changed", np.int64),
-        ("looked_at", np.int64),
-    ]
-)
-CROSSING: Final = np.dtype(
-    [
-        ("flow", np.int64),
-        ("link", np.int64),
-        ("usage", np.float64),
-        # the flow's next; on the free list: the next free row
-        ("along", np.int64),
-        # the link's next and previous
-        ("after", np.int64),
-        ("before", np.int64),
-    ]
-)
-COUNTS: Final = np.dtype(
-    [
-        ("flows", np.int64),
-        ("crossings", np.int64),
-        ("changed", np.int64),
-        # the first row of the table of crossings that nobody has
-        ("free", np.int64),
-    ]
-)
 
 AT_CAP: Final = -1
 KEPT: Final = 0

@@ -16,6 +16,7 @@ class PlainFlow:
     weight: float
     cap_bps: float
     rate_bps: float = 0.0
+    end_s: float = inf
 
 
 class PlainFlows:
@@ -66,12 +67,15 @@ class PlainFlows:
 
     def next_end_s(self) -> float:
         self._share()
-        times = [f.left_bits / f.rate_bps for f in self.flows.values() if f.rate_bps]
-        return self.now_s + max(0.0, min(times, default=inf))
+        return max(self.now_s, min([f.end_s for f in self.flows.values()], default=inf))
 
     def ended(self, now_s: float) -> list[int]:
         self._move_to(now_s)
-        over = [n for n, f in self.flows.items() if is_over(f.left_bits, f.rate_bps, now_s)]
+        over = [
+            number
+            for number, flow in self.flows.items()
+            if flow.end_s <= now_s or is_over(flow.left_bits, flow.rate_bps, now_s)
+        ]
         for flow in over:
             self._count(self.flows.pop(flow), self.gone)
         return over
@@ -105,6 +109,7 @@ class PlainFlows:
         )
         for flow, rate in zip(flows, rates, strict=True):
             flow.rate_bps = rate
+            flow.end_s = self.now_s + flow.left_bits / rate if rate else inf
 
     def _move_to(self, now_s: float) -> None:
         if now_s != self.now_s:
