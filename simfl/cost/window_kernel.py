@@ -625,8 +625,11 @@ def advance(
                     at_s = now_s - over_bits / flow.rate_bps
                 flow.drain_s = max(at_s - flow.round_s, 1e-9)
                 flow.drained_bits = flow.window * segment_bits
-                if flow.left_bits <= _DONE_BITS:
+                if flow.left_bits <= max(flow.round_bits, 0.0) + _DONE_BITS:
                     flow.state = ARRIVING
+                    # so little that the clock cannot show its time
+                    for h in range(flow.hops):
+                        links[out_link[f, h]].carried += out_usage[f, h] * flow.left_bits
                     flow.left_bits = 0.0
                     flow.rate_bps = 0.0
                     flow.arrives_s = now_s + flow.out_s
