@@ -28,6 +28,9 @@ class Flow:
         *("number", "links", "usage", "bits", "weight", "cap_bps", "left_bits", "since_s", "tag"),
         *("bundle", "share", "limit", "held", "epoch"),
     )
+    # free: the bundle's clock at its end; held: the time at which it had left_bits
+    tag: float
+    since_s: float
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Flow:
         self.bits = bits
         self.weight = weight
         self.cap_bps = cap_bps
-        # not in a bundle, or held there: what was left at since_s
+        # in no bundle: what is left; held: what was left at since_s
         self.left_bits = bits
         # the bundle, and usage times weight on each of its links
         self.bundle: Bundle | None = None
@@ -108,12 +111,12 @@ class Sums:
     def add(self, terms: Sequence[float], factor: float) -> None:
         """A term times the factor to each sum."""
         highs = self.high
-        for i, it in enumerate(terms):
+        for place, it in enumerate(terms):
             term = it * factor
-            high = highs[i]
-            highs[i] = total = high + term
+            high = highs[place]
+            highs[place] = total = high + term
             part = total - high
-            self.low[i] += (high - (total - part)) + (term - part)
+            self.low[place] += (high - (total - part)) + (term - part)
 
     def clear(self) -> None:
         """All are 0."""
@@ -199,7 +202,8 @@ class Bundle:
         self.flows -= 1
         self.moves += 1
         if flow.held:
-            self.taken.add(flow.share, -flow.limit)
+            if self.links:
+                self.taken.add(flow.share, -flow.limit)
             return
         self.free -= 1
         if self.free:

@@ -113,7 +113,9 @@ class Bundles:
             if bundle.level:
                 entry = first(bundle.ends)
                 assert entry
-                soonest_s = min(soonest_s, bundle.end_s(entry[0]))
+                end_s = bundle.end_s(entry[0])
+                if end_s < soonest_s:
+                    soonest_s = end_s
         held = first(self._timed)
         if held:
             soonest_s = min(soonest_s, held[0])
@@ -211,9 +213,11 @@ class Bundles:
     def _forget(self, flow: Flow) -> None:
         """A flow is gone; what was left of it is in ``left_bits``."""
         number = flow.number
-        self._displace(flow)
+        if flow.bundle is not None:
+            self._displace(flow)
         del self._flows[number]
-        self._unplaced.pop(number, None)
+        if self._unplaced:
+            self._unplaced.pop(number, None)
         moved = flow.bits - max(0.0, flow.left_bits)
         crossing, numbers, carried = self._crossing, self._numbers, self._carried
         usage = iter(flow.usage)
@@ -264,11 +268,11 @@ class Bundles:
 
     def _put(self, flow: Flow, bundle: Bundle, *, held: bool) -> None:
         """A flow that is in no bundle into this one."""
-        self._epoch += 1
-        bundle.add(self._now_s, flow, self._epoch, held=held)
-        rate_bps = flow.limit * flow.weight
-        if held and rate_bps:
-            heappush(self._timed, (self._now_s + flow.left_bits / rate_bps, self._epoch, flow))
+        self._epoch = epoch = self._epoch + 1
+        bundle.add(self._now_s, flow, epoch, held=held)
+        if held and flow.limit:
+            end_s = self._now_s + flow.left_bits / (flow.limit * flow.weight)
+            heappush(self._timed, (end_s, epoch, flow))
 
     def _new(self, links: tuple[int, ...]) -> Bundle:
         bundle = self._bundles[links] = Bundle(links, self._now_s)
@@ -294,37 +298,56 @@ class Bundles:
         waiting: list[Bundle] = []
         alone = True
         for bundle in self._touched.values():
-            if bundle.flows:
-                waiting.append(bundle)
             for link in bundle.links:
                 if len(across[link]) > 1:
                     alone = False
-            if not bundle.flows:
+            if bundle.flows:
+                waiting.append(bundle)
+            else:
                 self._drop(bundle)
-        # bundles that have no link with another in common concern nobody else
-        self._level(waiting if alone else list(self._bundles.values()))
+        if alone:
+            for bundle in waiting:
+                self._level_alone(bundle)
+        else:
+            self._level()
         for bundle in waiting:
             bundle.clean(self._now_s)
         if len(self._timed) > 4 * len(self._flows) + 256:
             self._timed = without_void(self._timed)
         self._touched = {}
 
-    def _level(self, bundles: list[Bundle]) -> None:
+    def _level_alone(self, bundle: Bundle) -> None:
+        """The level of a bundle that has no link with another in common: the closed form."""
+        taken, demand = bundle.taken, bundle.demand
+        while True:
+            level = inf
+            for place, link in enumerate(bundle.links):
+                spare = self._capacity[link] - taken.high[place] - taken.low[place]
+                if bundle.free:
+                    full_at = spare / (demand.high[place] + demand.low[place])
+                    if full_at < level:
+                        level = full_at
+                elif spare < -SLACK * self._capacity[link]:
+                    # all are at their caps, and that is too much
+                    level = 0.0
+            if level < 0:
+                level = 0.0
+            if not self._regroup(bundle, level):
+                break
+        bundle.set_level(self._now_s, level if bundle.free else 0.0)
+
+    def _level(self) -> None:
         """Each bundle's level, by progressive filling over their links.
 
         The link that would be full first, as flows stand (free, held), rules the bundles across
         it; if at its level some of their flows should stand otherwise, they do, and the search
         begins again. Each such change lets the lowest level rise and never beyond the true one,
         since what a flow takes, the lesser of its cap and its share, is concave in the level.
-
-        Args:
-            bundles: all that have a link with one of them in common.
         """
-        links: dict[int, None] = {}
+        bundles = self._bundles.values()
+        links = dict.fromkeys(self._across)
         for bundle in bundles:
             bundle.target = -1.0
-            for link in bundle.links:
-                links[link] = None
         floor = 0.0
         while links:
             level, link = self._fullest(links, floor)
@@ -378,13 +401,19 @@ class Bundles:
 
     def _regroup(self, bundle: Bundle, level: float) -> bool:
         """Hold what has its cap below the level, let go what is held above; whether any was."""
+        caps, held = bundle.caps, bundle.held
         moved = False
-        while (entry := first(bundle.caps)) and entry[0] < level:
-            bundle.remove(self._now_s, entry[2])
-            self._put(entry[2], bundle, held=True)
-            moved = True
-        while (entry := first(bundle.held)) and -entry[0] > level * (1 + SLACK):
-            bundle.remove(self._now_s, entry[2])
-            self._put(entry[2], bundle, held=False)
-            moved = True
+        # void entries do not matter here, unless they come first
+        while caps and caps[0][0] < level:
+            entry = heappop(caps)
+            if entry[2].epoch == entry[1]:
+                bundle.remove(self._now_s, entry[2])
+                self._put(entry[2], bundle, held=True)
+                moved = True
+        while held and -held[0][0] > level * (1 + SLACK):
+            entry = heappop(held)
+            if entry[2].epoch == entry[1]:
+                bundle.remove(self._now_s, entry[2])
+                self._put(entry[2], bundle, held=False)
+                moved = True
         return moved

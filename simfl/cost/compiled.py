@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from simfl.cost import kernel
 from simfl.cost.flows import Unfinished
 
+# to work in: rows, links, and a heap of levels by row or link
+Scratch = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+
 
 class CompiledFlows:
     """The engine for flows that have little in common. Implements `Flows`."""
@@ -34,7 +37,7 @@ class CompiledFlows:
         self._crossings = np.zeros(0, kernel.CROSSING)
         # rows of flows by the end of each
         self._heap = np.zeros(0, np.int64)
-        self._scratch: tuple[NDArray[Any], ...] = ()
+        self._scratch: Scratch
         # the row of each flow by number, and rows that nobody has
         self._rows: dict[int, int] = {}
         self._vacant: list[int] = []

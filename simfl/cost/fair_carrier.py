@@ -16,9 +16,9 @@ from simfl.cost.route import route_of
 from simfl.cost.wires import capacity_of, offered_by
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Way:
-    """What a flow takes between two places."""
+    """What a flow takes between two places; and the bits that were asked of it so far."""
 
     links: tuple[int, ...]
     usage: tuple[float, ...]
@@ -29,6 +29,8 @@ class _Way:
     bound_bps: float
     weight: float
     jitters: bool
+    simple: bool = False
+    asked_bits: float = 0.0
 
 
 class FairCarrier:
@@ -44,9 +46,11 @@ class FairCarrier:
         self._flows: Flows = Bundles([capacity_of(link, 0.0) for link in ways.links])
         self._next_change_s = self._change_after(0.0)
         self._under_way: dict[int, _Way] = {}
-        self._asked = [0.0] * len(ways.links)
         self._cut = [0.0] * len(ways.links)
-        self._way = lru_cache(maxsize=1 << 16)(self._find_way)
+        self._between: dict[tuple[str, str], _Way] = {}
+        framing = ways.framing
+        # what most scenarios do without costs most of their messages nothing
+        self._plain = framing.kind == "none" and framing.serialisation is None
         self._slow = lru_cache(maxsize=1 << 12)(
             lambda bits, rate_bps, rtt_s: slow_start_s(bits, rate_bps, rtt_s, ways.transport)
         )
@@ -57,7 +61,10 @@ class FairCarrier:
 
     def delay_s(self, source: str, target: str, nbytes: int) -> float:
         """Latency, framing, set-up and slow start."""
-        way, ways = self._way(source, target), self._ways
+        way = self._between.get((source, target)) or self._find_way(source, target)
+        if way.simple:
+            return way.latency_s
+        ways = self._ways
         seconds = way.latency_s + ways.framing.seconds(nbytes) + way.setup_s
         if way.jitters:
             seconds += ways.jitter_s(source, target, ways.path(source, target))
@@ -67,15 +74,15 @@ class FairCarrier:
 
     def start(self, now_s: float, source: str, target: str, nbytes: int) -> int | None:
         """Begin a flow; None where no link limits or nothing is sent."""
-        way = self._way(source, target)
-        bits = 8.0 * self._ways.framing.wire_bytes(nbytes)
+        way = self._between[source, target]
+        bits = 8.0 * (nbytes if self._plain else self._ways.framing.wire_bytes(nbytes))
         if way.jitters:
             self._ways.key(source, target)
         if not bits or not (way.links or way.bound_bps < inf):
             return None
-        self._follow(now_s)
-        for link, share in zip(way.links, way.usage, strict=True):
-            self._asked[link] += share * bits
+        if self._next_change_s <= now_s:
+            self._follow(now_s)
+        way.asked_bits += bits
         flow = self._flows.start(
             now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=way.bound_bps
         )
@@ -97,7 +104,8 @@ class FairCarrier:
 
     def ended(self, now_s: float) -> list[int]:
         """Flows that are over."""
-        self._follow(now_s)
+        if self._next_change_s <= now_s:
+            self._follow(now_s)
         over = self._flows.ended(now_s)
         for flow in over:
             del self._under_way[flow]
@@ -118,7 +126,10 @@ class FairCarrier:
         """Of the links that somebody asked for."""
         self._follow(now_s)
         carried = self._flows.carried(now_s)
-        waiting = [0.0] * len(carried)
+        waiting, asked = [0.0] * len(carried), [0.0] * len(carried)
+        for way in self._between.values():
+            for link, share in zip(way.links, way.usage, strict=True):
+                asked[link] += share * way.asked_bits
         for flow, way in self._under_way.items():
             left_bits = self._flows.left_bits(now_s, flow)
             for link, share in zip(way.links, way.usage, strict=True):
@@ -127,7 +138,7 @@ class FairCarrier:
             LinkUse(
                 name=link.name,
                 unit="s" if link.cell else "bit",
-                asked=self._asked[index],
+                asked=asked[index],
                 carried=carried[index],
                 cut=self._cut[index],
                 waiting=waiting[index],
@@ -135,7 +146,7 @@ class FairCarrier:
                 busy=carried[index] / offered if (offered := offered_by(link, now_s)) else 0.0,
             )
             for index, link in enumerate(self._ways.links)
-            if self._asked[index]
+            if asked[index]
         ]
 
     def _follow(self, now_s: float) -> None:
@@ -162,7 +173,7 @@ class FairCarrier:
                 usage[hop.link] = usage.get(hop.link, 0.0) + share
         tcp = transport.kind == "tcp"
         rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
-        return _Way(
+        way = self._between[source, target] = _Way(
             links=tuple(sorted(usage)),
             usage=tuple(usage[link] for link in sorted(usage)),
             latency_s=sum(ways.links[hop.link].latency_s for hop in path.out),
@@ -173,3 +184,5 @@ class FairCarrier:
             weight=1 / route.rtt_s if tcp and transport.weighted_by_rtt and route.rtt_s else 1.0,
             jitters=any(ways.links[hop.link].jitter_s for hop in path.out),
         )
+        way.simple = self._plain and not (way.setup_s or way.rtt_s or way.jitters)
+        return way

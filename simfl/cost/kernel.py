@@ -2,7 +2,8 @@
 
 A vector of rates is max-min fair when each flow has a bottleneck: its cap, or a full link on which
 nobody has more for its weight. After a change some flows may lack one. Those are shared anew,
-the others' rates kept; where a kept flow's bottleneck is gone by that, it joins, until all have one.
+those of others are kept; where a kept flow loses its bottleneck by that, it joins, until all have
+one.
 
 Tables are arrays of records; numbers of rows stand for pointers, -1 for none.
 
@@ -289,7 +290,7 @@ def _full_at(flows: Table, links: Table, crossings: Table, link: int) -> float:
         at = crossings[at].after
     if asked == 0.0:
         return inf
-    return max(spare / asked, 0.0)
+    return max(spare / asked, 0.0)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
@@ -400,7 +401,11 @@ def share(
     """Rates that are max-min fair again, after some links and flows have changed.
 
     Args:
-        flows, links, crossings, counts, heap: the tables.
+        flows: in progress, and rows that nobody has.
+        links: all.
+        crossings: of flows and links.
+        counts: one row.
+        heap: rows of flows, by the end of each.
         changed: links whose capacity or flows are others.
         fresh: rows of flows that are new, or have another weight or cap.
         scratch: four arrays to work in.
@@ -452,7 +457,7 @@ def share(
             _sift(flows, heap, counts[0].flows, flows[row].place)
     if counts[0].flows == 0:
         return inf
-    return max(flows[heap[0]].end_s, now_s)
+    return max(flows[heap[0]].end_s, now_s)  # type: ignore[no-any-return]
 
 
 @njit(cache=True)

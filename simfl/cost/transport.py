@@ -36,8 +36,8 @@ class Transport(Options):
             round trip (RFC 5681, section 3.1).
         windows: follow each flow's congestion window, round trip by round trip: its growth, the
             queues it fills, its losses, and how it comes to share a link with others. ``auto``: in
-            networks in which up to `CROWD` nodes send at once. Without, flows share by max-min fairness at once, and
-            slow start and loss are closed forms.
+            networks in which up to `CROWD` nodes send at once. Without, flows share by max-min
+            fairness at once, and slow start and loss are closed forms.
         acknowledgements: what comes back takes its share of the links on the way back, one for
             every two segments (RFC 9293, section 3.8.6.3).
         loss: lost packets make the sender slow down (Mathis et al., CCR 1997; RFC 9438).

@@ -9,7 +9,8 @@ plain arrays of records; :mod:`simfl.cost.windows` owns them.
 
 Sources: Ha, Rhee and Xu, CUBIC, 2008, and RFC 9438 (growth, beta, fast convergence); Ha and Rhee,
 Hybrid Slow Start, 2011, with the thresholds of Linux 6 (net/ipv4/tcp_cubic.c); RFC 5681 (Reno);
-RFC 6928 (initial window); RFC 8985 (tail loss probe); RFC 8289 (CoDel); Heusse et al., 2003 (802.11).
+RFC 6928 (initial window); RFC 8985 (tail loss probe); RFC 8289 (CoDel); Heusse et al., 2003
+(802.11).
 """
 
 from __future__ import annotations
@@ -20,96 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-# what a flow does
-FREE: Final = 0
-WAITING: Final = 1
-SENDING: Final = 2
-PAUSED: Final = 3
-ARRIVING: Final = 4
-
-CUBIC: Final = 0
-RENO: Final = 1
-BBR: Final = 2
-
-# per segment: TCP's maximum with timestamps on a path of 1,500-byte packets
-FLOW: Final = np.dtype(
-    [
-        ("key", "u8"),
-        ("state", "i8"),
-        ("control", "i8"),
-        ("hops", "i8"),
-        ("back_hops", "i8"),
-        ("draws", "i8"),
-        ("bottleneck", "i8"),
-        ("fair", "i8"),
-        ("first", "i8"),
-        ("recovering", "i8"),
-        ("born_s", "f8"),
-        ("timer_s", "f8"),
-        ("arrives_s", "f8"),
-        ("rtt_s", "f8"),
-        ("out_s", "f8"),
-        ("loss", "f8"),
-        ("burst", "f8"),
-        ("limit", "f8"),
-        ("left_bits", "f8"),
-        ("round_bits", "f8"),
-        ("round_s", "f8"),
-        ("drain_s", "f8"),
-        ("drained_bits", "f8"),
-        ("rate_bps", "f8"),
-        ("weight", "f8"),
-        ("own_queue_s", "f8"),
-        ("window", "f8"),
-        ("threshold", "f8"),
-        ("grown", "f8"),
-        ("rtt_seen_s", "f8"),
-        ("rtt_least_s", "f8"),
-        ("window_max", "f8"),
-        ("epoch_s", "f8"),
-        ("origin", "f8"),
-        ("k_s", "f8"),
-        ("window_reno", "f8"),
-        ("queued_since_s", "f8"),
-        ("drops", "f8"),
-    ]
-)
-"""A flow. ``fair``: a queue of its own (fq_codel) on its path; ``burst``: segments that leave its
-narrowest link together; windows are in segments; ``limit``: the receiver's window."""
-
-LINK: Final = np.dtype(
-    [
-        ("capacity", "f8"),
-        ("fair", "i8"),
-        ("reserved", "f8"),
-        ("left", "f8"),
-        ("demand", "f8"),
-        ("level", "f8"),
-        ("least", "f8"),
-        ("load", "f8"),
-        ("carried", "f8"),
-        ("used", "f8"),
-    ]
-)
-"""A link: ``capacity`` in bit/s, or seconds of air a second (1); ``carried``: of
-what flows sent so far; ``used``: the same with acknowledgements, the integral of ``load``."""
-
-QUEUE: Final = np.dtype(
-    [
-        ("link", "i8"),
-        ("radio", "i8"),
-        ("cluster", "f8"),
-        ("limit_bits", "f8"),
-        ("backlog_bits", "f8"),
-        ("flight", "f8"),
-        ("grown", "f8"),
-        ("weight", "f8"),
-        ("served_bps", "f8"),
-        ("delay_s", "f8"),
-        ("shed", "f8"),
-    ]
-)
-"""A queue in front of a link: a wire has one, a cell one a station and one at the access point."""
+from simfl.cost.window_tables import ARRIVING, BBR, CUBIC, PAUSED, RENO, SENDING, WAITING
 
 _NEVER: Final = np.inf
 _DONE_BITS: Final = 1e-3
@@ -149,300 +61,250 @@ def _uniform(seed: Any, key: Any, count: Any) -> Any:
 
 
 @njit(cache=True)
-def _queueing_s(f: Any, flows: Any, queues: Any, out_queue: Any, back_queue: Any) -> Any:
+def _queueing_s(t: Any, f: Any) -> Any:
     """What packets of a flow and their acknowledgements wait in queues now."""
     wait_s = 0.0
-    for h in range(flows[f].hops):
-        wait_s += queues[out_queue[f, h]].delay_s
-    for h in range(flows[f].back_hops):
-        wait_s += queues[back_queue[f, h]].delay_s
+    for h in range(t.flows[f].hops):
+        wait_s += t.queues[t.out_queue[f, h]].delay_s
+    for h in range(t.flows[f].back_hops):
+        wait_s += t.queues[t.back_queue[f, h]].delay_s
     return wait_s
 
 
 @njit(cache=True)
-def _fill(
-    active: Any, flows: Any, links: Any, used_links: Any, out_link: Any, out_usage: Any
-) -> None:
+def _fill(t: Any) -> None:
     """Weighted max-min rates of what is sent now; every bottleneck at once, pass after pass."""
-    for link in used_links:
-        links[link].left = max(
-            links[link].capacity - links[link].reserved, (1 - _RESERVE_MOST) * links[link].capacity
+    for link in t.used_links:
+        t.links[link].left = max(
+            t.links[link].capacity - t.links[link].reserved,
+            (1 - _RESERVE_MOST) * t.links[link].capacity,
         )
-        links[link].demand = 0.0
+        t.links[link].demand = 0.0
     growing = 0
-    for f in active:
-        flows[f].rate_bps = 0.0
-        if flows[f].state == SENDING:
+    for f in t.active:
+        t.flows[f].rate_bps = 0.0
+        if t.flows[f].state == SENDING:
             growing += 1
-            flows[f].bottleneck = -1
-            for h in range(flows[f].hops):
-                links[out_link[f, h]].demand += out_usage[f, h] * flows[f].weight
+            t.flows[f].bottleneck = -1
+            for h in range(t.flows[f].hops):
+                t.links[t.out_link[f, h]].demand += t.out_usage[f, h] * t.flows[f].weight
     while growing > 0:
-        for link in used_links:
-            links[link].level = (
-                links[link].left / links[link].demand if links[link].demand > 0 else np.inf
+        for link in t.used_links:
+            t.links[link].level = (
+                t.links[link].left / t.links[link].demand if t.links[link].demand > 0 else np.inf
             )
-            links[link].least = np.inf
-        for f in active:
-            if flows[f].state == SENDING and flows[f].bottleneck < 0:
+            t.links[link].least = np.inf
+        for f in t.active:
+            if t.flows[f].state == SENDING and t.flows[f].bottleneck < 0:
                 level = np.inf
-                for h in range(flows[f].hops):
-                    level = min(level, links[out_link[f, h]].level)
-                for h in range(flows[f].hops):
-                    link = out_link[f, h]
-                    links[link].least = min(links[link].least, level)
-        for f in active:
-            if flows[f].state == SENDING and flows[f].bottleneck < 0:
-                for h in range(flows[f].hops):
-                    link = out_link[f, h]
+                for h in range(t.flows[f].hops):
+                    level = min(level, t.links[t.out_link[f, h]].level)
+                for h in range(t.flows[f].hops):
+                    link = t.out_link[f, h]
+                    t.links[link].least = min(t.links[link].least, level)
+        for f in t.active:
+            if t.flows[f].state == SENDING and t.flows[f].bottleneck < 0:
+                for h in range(t.flows[f].hops):
+                    link = t.out_link[f, h]
                     # no flow across this link is held lower elsewhere: the link is a bottleneck
-                    if links[link].level <= links[link].least:
-                        flows[f].bottleneck = link
-                        flows[f].rate_bps = flows[f].weight * links[link].level
+                    if t.links[link].level <= t.links[link].least:
+                        t.flows[f].bottleneck = link
+                        t.flows[f].rate_bps = t.flows[f].weight * t.links[link].level
                         growing -= 1
                         break
-        for link in used_links:
-            links[link].demand = 0.0
-            links[link].left = max(
-                links[link].capacity - links[link].reserved,
-                (1 - _RESERVE_MOST) * links[link].capacity,
+        for link in t.used_links:
+            t.links[link].demand = 0.0
+            t.links[link].left = max(
+                t.links[link].capacity - t.links[link].reserved,
+                (1 - _RESERVE_MOST) * t.links[link].capacity,
             )
-        for f in active:
-            if flows[f].state == SENDING:
-                for h in range(flows[f].hops):
-                    link = out_link[f, h]
-                    if flows[f].bottleneck >= 0:
-                        links[link].left = max(
-                            links[link].left - out_usage[f, h] * flows[f].rate_bps, 0.0
+        for f in t.active:
+            if t.flows[f].state == SENDING:
+                for h in range(t.flows[f].hops):
+                    link = t.out_link[f, h]
+                    if t.flows[f].bottleneck >= 0:
+                        t.links[link].left = max(
+                            t.links[link].left - t.out_usage[f, h] * t.flows[f].rate_bps, 0.0
                         )
                     else:
-                        links[link].demand += out_usage[f, h] * flows[f].weight
+                        t.links[link].demand += t.out_usage[f, h] * t.flows[f].weight
 
 
 @njit(cache=True)
-def share(
-    segment_bits: Any,
-    active: Any,
-    flows: Any,
-    links: Any,
-    queues: Any,
-    used_links: Any,
-    used_queues: Any,
-    out_link: Any,
-    out_queue: Any,
-    out_usage: Any,
-    back_link: Any,
-    back_queue: Any,
-    back_usage: Any,
-) -> None:
+def share(t: Any, segment_bits: Any) -> None:
     """Rates, queues and what acknowledgements take, from the windows as they are."""
     for _ in range(2):
-        for q in used_queues:
-            queues[q].weight = 0.0
-        for f in active:
-            if flows[f].state != SENDING:
+        for q in t.used_queues:
+            t.queues[q].weight = 0.0
+        for f in t.active:
+            if t.flows[f].state != SENDING:
                 continue
-            flows[f].weight = 1.0
-            if not flows[f].fair:
+            t.flows[f].weight = 1.0
+            if not t.flows[f].fair:
                 # first come, first served: in proportion to what each has in the queue
-                wait_s = _queueing_s(f, flows, queues, out_queue, back_queue)
-                flows[f].weight = flows[f].window / (flows[f].rtt_s + wait_s)
-            for h in range(flows[f].hops):
-                queues[out_queue[f, h]].weight += flows[f].weight
-        for f in active:
-            if flows[f].state == SENDING:
-                for h in range(flows[f].hops):
-                    q = out_queue[f, h]
+                wait_s = _queueing_s(t, f)
+                t.flows[f].weight = t.flows[f].window / (t.flows[f].rtt_s + wait_s)
+            for h in range(t.flows[f].hops):
+                t.queues[t.out_queue[f, h]].weight += t.flows[f].weight
+        for f in t.active:
+            if t.flows[f].state == SENDING:
+                for h in range(t.flows[f].hops):
+                    q = t.out_queue[f, h]
                     # the medium is granted to queues in turn, whatever waits in them
-                    if queues[q].radio:
-                        flows[f].weight /= queues[q].weight
-        _fill(active, flows, links, used_links, out_link, out_usage)
-        for q in used_queues:
-            queues[q].backlog_bits = 0.0
-            queues[q].flight = 0.0
-            queues[q].grown = 0.0
-            queues[q].served_bps = 0.0
-        for link in used_links:
-            links[link].reserved = 0.0
-        for f in active:
-            if flows[f].state != SENDING:
+                    if t.queues[q].radio:
+                        t.flows[f].weight /= t.queues[q].weight
+        _fill(t)
+        for q in t.used_queues:
+            t.queues[q].backlog_bits = 0.0
+            t.queues[q].flight = 0.0
+            t.queues[q].grown = 0.0
+            t.queues[q].served_bps = 0.0
+        for link in t.used_links:
+            t.links[link].reserved = 0.0
+        for f in t.active:
+            if t.flows[f].state != SENDING:
                 continue
             elsewhere_s = 0.0
             at = -1
-            for h in range(flows[f].hops):
-                q = out_queue[f, h]
-                queues[q].served_bps += flows[f].rate_bps
-                queues[q].flight += flows[f].window
-                queues[q].grown += flows[f].grown
-                if out_link[f, h] == flows[f].bottleneck and at < 0:
+            for h in range(t.flows[f].hops):
+                q = t.out_queue[f, h]
+                t.queues[q].served_bps += t.flows[f].rate_bps
+                t.queues[q].flight += t.flows[f].window
+                t.queues[q].grown += t.flows[f].grown
+                if t.out_link[f, h] == t.flows[f].bottleneck and at < 0:
                     at = q
                 else:
-                    elsewhere_s += queues[q].delay_s
-            for h in range(flows[f].back_hops):
-                elsewhere_s += queues[back_queue[f, h]].delay_s
-                links[back_link[f, h]].reserved += back_usage[f, h] * flows[f].rate_bps
-            pipe_bits = flows[f].rate_bps * (flows[f].rtt_s + elsewhere_s)
+                    elsewhere_s += t.queues[q].delay_s
+            for h in range(t.flows[f].back_hops):
+                elsewhere_s += t.queues[t.back_queue[f, h]].delay_s
+                t.links[t.back_link[f, h]].reserved += t.back_usage[f, h] * t.flows[f].rate_bps
+            pipe_bits = t.flows[f].rate_bps * (t.flows[f].rtt_s + elsewhere_s)
             queued_bits = min(
-                max(flows[f].window * segment_bits - pipe_bits, 0.0), flows[f].left_bits
+                max(t.flows[f].window * segment_bits - pipe_bits, 0.0), t.flows[f].left_bits
             )
             if at >= 0:
-                queues[at].backlog_bits += queued_bits
-            flows[f].own_queue_s = queued_bits / flows[f].rate_bps if flows[f].rate_bps > 0 else 0.0
-        for q in used_queues:
-            queues[q].delay_s = 0.0
-            if not links[queues[q].link].fair and queues[q].served_bps > 0:
-                queues[q].delay_s = (
-                    min(queues[q].backlog_bits, queues[q].limit_bits) / queues[q].served_bps
+                t.queues[at].backlog_bits += queued_bits
+            t.flows[f].own_queue_s = (
+                queued_bits / t.flows[f].rate_bps if t.flows[f].rate_bps > 0 else 0.0
+            )
+        for q in t.used_queues:
+            t.queues[q].delay_s = 0.0
+            if not t.links[t.queues[q].link].fair and t.queues[q].served_bps > 0:
+                t.queues[q].delay_s = (
+                    min(t.queues[q].backlog_bits, t.queues[q].limit_bits) / t.queues[q].served_bps
                 )
-    _trim(active, flows, links, used_links, out_link, out_usage, back_link, back_usage)
+    _trim(t)
 
 
 @njit(cache=True)
-def _trim(
-    active: Any,
-    flows: Any,
-    links: Any,
-    used_links: Any,
-    out_link: Any,
-    out_usage: Any,
-    back_link: Any,
-    back_usage: Any,
-) -> None:
+def _trim(t: Any) -> None:
     """Take back what acknowledgements need beyond their last estimate: no link above capacity."""
-    for link in used_links:
-        links[link].load = links[link].reserved
-    for f in active:
-        if flows[f].state == SENDING:
-            for h in range(flows[f].hops):
-                links[out_link[f, h]].load += out_usage[f, h] * flows[f].rate_bps
-    for link in used_links:
-        forward = links[link].load - links[link].reserved
-        links[link].level = 1.0
-        if links[link].load > links[link].capacity:
-            links[link].level = (
-                max(links[link].capacity - links[link].reserved, 0.0) / forward
+    for link in t.used_links:
+        t.links[link].load = t.links[link].reserved
+    for f in t.active:
+        if t.flows[f].state == SENDING:
+            for h in range(t.flows[f].hops):
+                t.links[t.out_link[f, h]].load += t.out_usage[f, h] * t.flows[f].rate_bps
+    for link in t.used_links:
+        forward = t.links[link].load - t.links[link].reserved
+        t.links[link].level = 1.0
+        if t.links[link].load > t.links[link].capacity:
+            t.links[link].level = (
+                max(t.links[link].capacity - t.links[link].reserved, 0.0) / forward
                 if forward > 0
                 else 1.0
             )
-    for f in active:
-        if flows[f].state == SENDING:
+    for f in t.active:
+        if t.flows[f].state == SENDING:
             keep = 1.0
-            for h in range(flows[f].hops):
-                keep = min(keep, links[out_link[f, h]].level)
-            for h in range(flows[f].back_hops):
-                link = back_link[f, h]
-                if links[link].reserved > links[link].capacity:
-                    keep = min(keep, links[link].capacity / links[link].reserved)
+            for h in range(t.flows[f].hops):
+                keep = min(keep, t.links[t.out_link[f, h]].level)
+            for h in range(t.flows[f].back_hops):
+                link = t.back_link[f, h]
+                if t.links[link].reserved > t.links[link].capacity:
+                    keep = min(keep, t.links[link].capacity / t.links[link].reserved)
             if keep < 1.0:
-                flows[f].rate_bps *= keep
-    for link in used_links:
-        links[link].load = 0.0
-    for f in active:
-        if flows[f].state == SENDING:
-            for h in range(flows[f].hops):
-                links[out_link[f, h]].load += out_usage[f, h] * flows[f].rate_bps
-            for h in range(flows[f].back_hops):
-                links[back_link[f, h]].load += back_usage[f, h] * flows[f].rate_bps
+                t.flows[f].rate_bps *= keep
+    for link in t.used_links:
+        t.links[link].load = 0.0
+    for f in t.active:
+        if t.flows[f].state == SENDING:
+            for h in range(t.flows[f].hops):
+                t.links[t.out_link[f, h]].load += t.out_usage[f, h] * t.flows[f].rate_bps
+            for h in range(t.flows[f].back_hops):
+                t.links[t.back_link[f, h]].load += t.back_usage[f, h] * t.flows[f].rate_bps
 
 
 @njit(cache=True)
-def _overflow(
-    segment_bits: Any,
-    active: Any,
-    flows: Any,
-    links: Any,
-    queues: Any,
-    used_queues: Any,
-    out_queue: Any,
-) -> None:
+def _overflow(t: Any, segment_bits: Any) -> None:
     """Deal what full queues drop out to the flows: how many packets each is expected to lose."""
-    for q in used_queues:
-        over = (queues[q].backlog_bits - queues[q].limit_bits) / segment_bits
-        fresh = over - queues[q].shed
-        queues[q].shed = max(over, 0.0)
-        if fresh <= 0 or links[queues[q].link].fair:
+    for q in t.used_queues:
+        over = (t.queues[q].backlog_bits - t.queues[q].limit_bits) / segment_bits
+        fresh = over - t.queues[q].shed
+        t.queues[q].shed = max(over, 0.0)
+        if fresh <= 0 or t.links[t.queues[q].link].fair:
             continue
-        for f in active:
-            if flows[f].state != SENDING:
+        for f in t.active:
+            if t.flows[f].state != SENDING:
                 continue
-            for h in range(flows[f].hops):
-                if out_queue[f, h] == q:
+            for h in range(t.flows[f].hops):
+                if t.out_queue[f, h] == q:
                     # part of it is the excess of those who grow, part is whoever comes next
-                    part = (1 - _GROWERS) * flows[f].window / queues[q].flight
-                    if queues[q].grown > 0:
-                        part += _GROWERS * flows[f].grown / queues[q].grown
-                    flows[f].drops += fresh * part / queues[q].cluster
+                    part = (1 - _GROWERS) * t.flows[f].window / t.queues[q].flight
+                    if t.queues[q].grown > 0:
+                        part += _GROWERS * t.flows[f].grown / t.queues[q].grown
+                    t.flows[f].drops += fresh * part / t.queues[q].cluster
 
 
 @njit(cache=True)
-def _see_round_trip(
-    f: Any,
-    active: Any,
-    flows: Any,
-    links: Any,
-    queues: Any,
-    out_link: Any,
-    out_queue: Any,
-    out_usage: Any,
-    back_queue: Any,
-) -> None:
+def _see_round_trip(t: Any, f: Any) -> None:
     """The round trip that the first packets of a new window will meet, for HyStart."""
-    wait_s = _queueing_s(f, flows, queues, out_queue, back_queue)
-    if flows[f].first:
+    wait_s = _queueing_s(t, f)
+    if t.flows[f].first:
         # first windows arrive at once; those that came before are served before
-        for h in range(flows[f].hops):
+        for h in range(t.flows[f].hops):
             ahead = 0.0
-            for g in active:
-                if g != f and flows[g].state == SENDING and flows[g].first:
-                    for i in range(flows[g].hops):
-                        if out_queue[g, i] == out_queue[f, h]:
-                            ahead += flows[g].round_bits * out_usage[g, i]
-            capacity = links[out_link[f, h]].capacity
+            for g in t.active:
+                if g != f and t.flows[g].state == SENDING and t.flows[g].first:
+                    for i in range(t.flows[g].hops):
+                        if t.out_queue[g, i] == t.out_queue[f, h]:
+                            ahead += t.flows[g].round_bits * t.out_usage[g, i]
+            capacity = t.links[t.out_link[f, h]].capacity
             if capacity > 0:
                 wait_s = max(wait_s, ahead / capacity)
-    flows[f].rtt_seen_s = flows[f].rtt_s + wait_s
+    t.flows[f].rtt_seen_s = t.flows[f].rtt_s + wait_s
 
 
 @njit(cache=True)
-def _loses(
-    f: Any,
-    now_s: Any,
-    seed: Any,
-    random_loss: Any,
-    segment_bits: Any,
-    flows: Any,
-    links: Any,
-    queues: Any,
-    out_queue: Any,
-) -> Any:
+def _loses(t: Any, f: Any, now_s: Any, seed: Any, random_loss: Any, segment_bits: Any) -> Any:
     """Whether a packet of the window that ends now was dropped."""
     lost = False
-    if flows[f].drops > 0:
-        flows[f].draws += 1
-        lost = _uniform(seed, flows[f].key, flows[f].draws) < 1 - math.exp(-flows[f].drops)
-        flows[f].drops = 0.0
-    link = flows[f].bottleneck
-    if link >= 0 and links[link].fair:
+    if t.flows[f].drops > 0:
+        t.flows[f].draws += 1
+        lost = _uniform(seed, t.flows[f].key, t.flows[f].draws) < 1 - math.exp(-t.flows[f].drops)
+        t.flows[f].drops = 0.0
+    link = t.flows[f].bottleneck
+    if link >= 0 and t.links[link].fair:
         # one packet in the queue is never too many (RFC 8289, section 5.4)
-        queued_bits = flows[f].own_queue_s * flows[f].rate_bps
-        if flows[f].own_queue_s <= _CODEL_TARGET_S or queued_bits < 2 * segment_bits:
-            flows[f].queued_since_s = _NEVER
-        elif flows[f].queued_since_s == _NEVER:
-            flows[f].queued_since_s = now_s
-        elif now_s - flows[f].queued_since_s > _CODEL_INTERVAL_S:
-            flows[f].queued_since_s = _NEVER
+        queued_bits = t.flows[f].own_queue_s * t.flows[f].rate_bps
+        if t.flows[f].own_queue_s <= _CODEL_TARGET_S or queued_bits < 2 * segment_bits:
+            t.flows[f].queued_since_s = _NEVER
+        elif t.flows[f].queued_since_s == _NEVER:
+            t.flows[f].queued_since_s = now_s
+        elif now_s - t.flows[f].queued_since_s > _CODEL_INTERVAL_S:
+            t.flows[f].queued_since_s = _NEVER
             lost = True
-    if random_loss and flows[f].loss > 0:
-        flows[f].draws += 1
-        kept = (1 - flows[f].loss) ** flows[f].window
-        lost = lost or _uniform(seed, flows[f].key, flows[f].draws) > kept
+    if random_loss and t.flows[f].loss > 0:
+        t.flows[f].draws += 1
+        kept = (1 - t.flows[f].loss) ** t.flows[f].window
+        lost = lost or _uniform(seed, t.flows[f].key, t.flows[f].draws) > kept
     return lost
 
 
 @njit(cache=True)
-def _adapt(f: Any, now_s: Any, lost: Any, seed: Any, segment_bits: Any, flows: Any) -> Any:
+def _adapt(t: Any, f: Any, now_s: Any, lost: Any, seed: Any, segment_bits: Any) -> Any:
     """The next window; returns how long the flow stands still before it."""
-    flow = flows[f]
+    flow = t.flows[f]
     before = flow.window
     still_s = 0.0
     if flow.control == BBR:
@@ -470,11 +332,11 @@ def _adapt(f: Any, now_s: Any, lost: Any, seed: Any, segment_bits: Any, flows: A
         # fast recovery: what was lost is sent again, and the window stands for a round trip
         flow.recovering = 0
     elif before < flow.threshold:
-        _slow_start(f, segment_bits, flows)
+        _slow_start(t, f, segment_bits)
     elif flow.control == RENO:
         flow.window += 1.0
     else:
-        _avoid(f, now_s, flows)
+        _avoid(t, f, now_s)
     flow.window = min(flow.window, flow.limit)
     flow.grown = max(flow.window - before, 0.0)
     flow.first = 0
@@ -482,9 +344,9 @@ def _adapt(f: Any, now_s: Any, lost: Any, seed: Any, segment_bits: Any, flows: A
 
 
 @njit(cache=True)
-def _slow_start(f: Any, segment_bits: Any, flows: Any) -> None:
+def _slow_start(t: Any, f: Any, segment_bits: Any) -> None:
     """Double, or leave slow start by HyStart's two signs."""
-    flow = flows[f]
+    flow = t.flows[f]
     flow.rtt_least_s = min(flow.rtt_least_s, flow.rtt_seen_s)
     if flow.control == CUBIC and flow.window >= _HYSTART_WINDOW:
         most_s = min(max(flow.rtt_least_s / 8, _HYSTART_LEAST_S), _HYSTART_MOST_S)
@@ -504,9 +366,9 @@ def _slow_start(f: Any, segment_bits: Any, flows: Any) -> None:
 
 
 @njit(cache=True)
-def _avoid(f: Any, now_s: Any, flows: Any) -> None:
+def _avoid(t: Any, f: Any, now_s: Any) -> None:
     """CUBIC's congestion avoidance over one round (RFC 9438, eqs. 1 to 5)."""
-    flow = flows[f]
+    flow = t.flows[f]
     if flow.epoch_s == _NEVER:
         flow.epoch_s = flow.round_s
         flow.window_reno = flow.window
@@ -523,58 +385,49 @@ def _avoid(f: Any, now_s: Any, flows: Any) -> None:
 
 
 @njit(cache=True)
-def _move(
-    dt_s: Any, active: Any, flows: Any, links: Any, used_links: Any, out_link: Any, out_usage: Any
-) -> None:
-    for f in active:
-        if flows[f].state == SENDING:
-            bits = flows[f].rate_bps * dt_s
-            flows[f].round_bits -= bits
-            flows[f].left_bits -= bits
-            for h in range(flows[f].hops):
-                links[out_link[f, h]].carried += out_usage[f, h] * bits
-    for link in used_links:
-        links[link].used += links[link].load * dt_s
+def _move(t: Any, dt_s: Any) -> None:
+    for f in t.active:
+        if t.flows[f].state == SENDING:
+            bits = t.flows[f].rate_bps * dt_s
+            t.flows[f].round_bits -= bits
+            t.flows[f].left_bits -= bits
+            for h in range(t.flows[f].hops):
+                t.links[t.out_link[f, h]].carried += t.out_usage[f, h] * bits
+    for link in t.used_links:
+        t.links[link].used += t.links[link].load * dt_s
 
 
 @njit(cache=True)
-def _batch_s(active: Any, flows: Any) -> Any:
+def _batch_s(t: Any) -> Any:
     """How far apart round trips may lie that are played as one event: nothing among few flows."""
-    if len(active) <= _FEW:
+    if len(t.active) <= _FEW:
         return 0.0
     least_s = np.inf
     sum_s = 0.0
-    for f in active:
-        least_s = min(least_s, flows[f].rtt_s)
-        sum_s += flows[f].rtt_s + flows[f].own_queue_s
-    return min(_BATCH * sum_s / len(active), least_s)
+    for f in t.active:
+        least_s = min(least_s, t.flows[f].rtt_s)
+        sum_s += t.flows[f].rtt_s + t.flows[f].own_queue_s
+    return min(_BATCH * sum_s / len(t.active), least_s)
 
 
 @njit(cache=True)
 def advance(
+    t: Any,
     now_s: Any,
     until_s: Any,
     stop_at_end: Any,
     seed: Any,
     random_loss: Any,
     segment_bits: Any,
-    active: Any,
-    flows: Any,
-    links: Any,
-    queues: Any,
-    used_links: Any,
-    used_queues: Any,
-    out_link: Any,
-    out_queue: Any,
-    out_usage: Any,
-    back_link: Any,
-    back_queue: Any,
-    back_usage: Any,
 ) -> Any:
     """Play rounds from ``now_s`` to ``until_s``.
 
     Args:
+        t: the tables; changed in place.
+        now_s: the time at which they stand.
+        until_s: where to stop.
         stop_at_end: stop before anything that happens later than a flow's end.
+        seed: of losses.
         random_loss: whether links lose packets at their rate.
         segment_bits: payload of a segment.
 
@@ -584,8 +437,8 @@ def advance(
     end_s = np.inf
     while True:
         next_s = np.inf
-        for f in active:
-            flow = flows[f]
+        for f in t.active:
+            flow = t.flows[f]
             if flow.state == SENDING:
                 if flow.rate_bps > 0:
                     next_s = min(next_s, now_s + max(flow.round_bits, 0.0) / flow.rate_bps)
@@ -595,15 +448,17 @@ def advance(
                 next_s = min(next_s, flow.timer_s)
         if next_s > until_s or (stop_at_end and next_s > end_s) or next_s == np.inf:
             break
-        next_s = min(max(next_s, now_s) + _batch_s(active, flows), until_s)
-        if len(active) > _FEW:
-            for f in active:
-                if flows[f].state == SENDING and flows[f].rate_bps > 0:
-                    next_s = min(next_s, now_s + max(flows[f].left_bits, 0.0) / flows[f].rate_bps)
-        _move(next_s - now_s, active, flows, links, used_links, out_link, out_usage)
+        next_s = min(max(next_s, now_s) + _batch_s(t), until_s)
+        if len(t.active) > _FEW:
+            for f in t.active:
+                if t.flows[f].state == SENDING and t.flows[f].rate_bps > 0:
+                    next_s = min(
+                        next_s, now_s + max(t.flows[f].left_bits, 0.0) / t.flows[f].rate_bps
+                    )
+        _move(t, next_s - now_s)
         now_s = next_s
-        for f in active:
-            flow = flows[f]
+        for f in t.active:
+            flow = t.flows[f]
             ends_round = False
             at_s = now_s
             over_bits = 0.0
@@ -612,9 +467,7 @@ def advance(
                 flow.round_s = now_s
                 flow.first = 1
                 flow.round_bits = min(flow.window * segment_bits, flow.left_bits)
-                _see_round_trip(
-                    f, active, flows, links, queues, out_link, out_queue, out_usage, back_queue
-                )
+                _see_round_trip(t, f)
                 flow.rtt_least_s = flow.rtt_seen_s
             elif flow.state == SENDING and (
                 flow.round_bits <= _DONE_BITS
@@ -637,7 +490,7 @@ def advance(
                     continue
                 back_s = flow.round_s + flow.rtt_s
                 for h in range(flow.back_hops):
-                    back_s += queues[back_queue[f, h]].delay_s
+                    back_s += t.queues[t.back_queue[f, h]].delay_s
                 if at_s >= back_s - 1e-12:
                     ends_round = True
                 else:
@@ -646,23 +499,13 @@ def advance(
                     # what a batch let through beyond the window was not sent after all
                     flow.left_bits += over_bits
                     for h in range(flow.hops):
-                        links[out_link[f, h]].carried -= out_usage[f, h] * over_bits
+                        t.links[t.out_link[f, h]].carried -= t.out_usage[f, h] * over_bits
             elif flow.state == PAUSED and flow.timer_s <= now_s:
                 at_s = flow.timer_s
                 ends_round = True
             if ends_round:
-                lost = _loses(
-                    f,
-                    now_s,
-                    seed,
-                    random_loss,
-                    segment_bits,
-                    flows,
-                    links,
-                    queues,
-                    out_queue,
-                )
-                still_s = _adapt(f, now_s, lost, seed, segment_bits, flows)
+                lost = _loses(t, f, now_s, seed, random_loss, segment_bits)
+                still_s = _adapt(t, f, now_s, lost, seed, segment_bits)
                 flow.round_s = at_s
                 flow.round_bits = min(flow.window * segment_bits - over_bits, flow.left_bits)
                 flow.state = SENDING
@@ -671,26 +514,10 @@ def advance(
                     flow.state = PAUSED
                     flow.round_bits = 0.0
                     flow.timer_s = at_s + still_s
-                _see_round_trip(
-                    f, active, flows, links, queues, out_link, out_queue, out_usage, back_queue
-                )
-        share(
-            segment_bits,
-            active,
-            flows,
-            links,
-            queues,
-            used_links,
-            used_queues,
-            out_link,
-            out_queue,
-            out_usage,
-            back_link,
-            back_queue,
-            back_usage,
-        )
-        _overflow(segment_bits, active, flows, links, queues, used_queues, out_queue)
+                _see_round_trip(t, f)
+        share(t, segment_bits)
+        _overflow(t, segment_bits)
     if until_s < np.inf and not stop_at_end:
-        _move(until_s - now_s, active, flows, links, used_links, out_link, out_usage)
+        _move(t, until_s - now_s)
         now_s = until_s
     return now_s, end_s

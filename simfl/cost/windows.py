@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simfl.cost import window_kernel as kernel
+from simfl.cost import window_tables as tables
 from simfl.cost.carrier import LinkUse
 from simfl.cost.route import Route
 from simfl.cost.transport import HEADER_BYTES, Transport
@@ -21,12 +22,11 @@ from simfl.cost.wires import Link, Path, capacity_of, offered_by
 # (assumed; the depth that operators' gear of 2010 to 2020 is most often configured to)
 _QUEUE_S: Final = 0.1
 _QUEUE_LEAST_BYTES: Final = 65_536
-_CONTROLS: Final = {"cubic": kernel.CUBIC, "reno": kernel.RENO, "bbr": kernel.BBR}
+_CONTROLS: Final = {"cubic": tables.CUBIC, "reno": tables.RENO, "bbr": tables.BBR}
 
 
-# tables by flow and hop, in the order in which the compiled part takes them; a kind each: link,
-# queue, usage
-_HOPS: Final = (0, 1, 2, 0, 1, 2)
+# tables by flow and hop, in the order in which the compiled part takes them: link, queue, usage
+_HOPS: Final = (np.int64, np.int64, np.float64, np.int64, np.int64, np.float64)
 _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
 # a path without latency and time on the wire would make endless rounds of no length
 _RTT_LEAST_S: Final = 1e-6
@@ -58,7 +58,7 @@ class WindowFlows:
         self._transport = transport
         self._seed = np.uint64(seed % 2**64)
         self._segment_bits = 8.0 * transport.mss_bytes
-        self._links = np.zeros(len(links), kernel.LINK)
+        self._links = np.zeros(len(links), tables.LINK)
         self._queue_of: dict[tuple[int, int], int] = {}
         for index, link in enumerate(links):
             # a wire has one queue; a cell one of the access point (-1) and one of each station
@@ -66,7 +66,7 @@ class WindowFlows:
                 self._queue_of[index, station] = len(self._queue_of)
             self._links[index]["fair"] = link.discipline == "fq_codel"
             self._links[index]["capacity"] = min(capacity_of(link, 0.0), _ENDLESS_BPS)
-        self._queues = np.zeros(len(self._queue_of), kernel.QUEUE)
+        self._queues = np.zeros(len(self._queue_of), tables.QUEUE)
         for (index, _), queue in self._queue_of.items():
             cell = links[index].cell
             self._queues[queue]["link"] = index
@@ -74,8 +74,8 @@ class WindowFlows:
             # what one acknowledged aggregate lets go arrives together, and is lost together
             self._queues[queue]["cluster"] = max(cell.aggregation / 2, 1.0) if cell else 1.0
             self._queues[queue]["limit_bits"] = self._queue_bits(links[index])
-        self._flows = np.zeros(16, kernel.FLOW)
-        self._hops = [np.zeros((16, 4), np.float64 if kind == 2 else np.int64) for kind in _HOPS]
+        self._flows = np.zeros(16, tables.FLOW)
+        self._hops: list[NDArray[Any]] = [np.zeros((16, 4), kind) for kind in _HOPS]
         # in the order in which they started; at one instant by their keys
         self._active: list[tuple[float, int, int]] = []
         self._numbers: dict[int, int] = {}
@@ -107,10 +107,10 @@ class WindowFlows:
         self._advance(now_s)
         slot = self._take_slot(max(len(path.out), len(path.back)))
         transport = self._transport
-        self._flows[slot] = np.zeros((), kernel.FLOW)
+        self._flows[slot] = np.zeros((), tables.FLOW)
         flow = self._flows[slot]
 
-        flow["key"], flow["state"] = key % 2**64, kernel.WAITING
+        flow["key"], flow["state"] = key % 2**64, tables.WAITING
         flow["control"] = _CONTROLS[transport.congestion_control]
         flow["hops"], flow["back_hops"] = len(path.out), len(path.back)
         flow["bottleneck"] = -1
@@ -165,7 +165,7 @@ class WindowFlows:
         self._advance(now_s)
         active = self._arrays()[0]
         rows = self._flows[active]
-        there = (rows["state"] == kernel.ARRIVING) & (rows["arrives_s"] <= now_s)
+        there = (rows["state"] == tables.ARRIVING) & (rows["arrives_s"] <= now_s)
         over = sorted(self._numbers[slot] for slot in active[there].tolist())
         for number in over:
             self._drop(number)
@@ -254,11 +254,9 @@ class WindowFlows:
 
     def _play(self, until_s: float, *, stop_at_end: bool) -> tuple[float, float]:
         transport = self._transport
-        active, links, queues = self._arrays()
         clock_s, end_s = kernel.advance(
-            self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
-            self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
-            *self._hops,
+            self._tables(), self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
+            self._segment_bits,
         )  # fmt: skip
         return float(clock_s), float(end_s)
 
@@ -305,16 +303,18 @@ class WindowFlows:
         self._changes[link] = trace.next_change_s(self._clock_s)
 
     def _share(self) -> None:
+        if self._active:
+            kernel.share(self._tables(), self._segment_bits)
+
+    def _tables(self) -> tables.Tables:
         active, links, queues = self._arrays()
-        if len(active):
-            kernel.share(
-                self._segment_bits, active, self._flows, self._links, self._queues, links, queues,
-                *self._hops,
-            )  # fmt: skip
+        return tables.Tables(
+            active, self._flows, self._links, self._queues, links, queues, *self._hops
+        )
 
     def _drop(self, number: int) -> None:
         slot = self._slots.pop(number)
-        self._flows[slot]["state"] = kernel.FREE
+        self._flows[slot]["state"] = tables.FREE
         row = self._flows[slot]
         del self._active[bisect_left(self._active, (float(row["born_s"]), int(row["key"]), slot))]
         del self._numbers[slot]
@@ -326,7 +326,7 @@ class WindowFlows:
     def _take_slot(self, hops: int) -> int:
         if not self._free:
             size = len(self._flows)
-            self._flows = np.concatenate([self._flows, np.zeros(size, kernel.FLOW)])
+            self._flows = np.concatenate([self._flows, np.zeros(size, tables.FLOW)])
             self._hops = [np.concatenate([table, np.zeros_like(table)]) for table in self._hops]
             self._free = list(range(size, 2 * size))[::-1]
         while hops > self._hops[0].shape[1]:
