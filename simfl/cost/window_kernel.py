@@ -482,7 +482,7 @@ def advance(
                     flow.state = ARRIVING
                     # so little that the clock cannot show its time
                     for h in range(flow.hops):
-                        links[out_link[f, h]].carried += out_usage[f, h] * flow.left_bits
+                        t.links[t.out_link[f, h]].carried += t.out_usage[f, h] * flow.left_bits
                     flow.left_bits = 0.0
                     flow.rate_bps = 0.0
                     flow.arrives_s = now_s + flow.out_s

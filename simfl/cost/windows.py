@@ -150,6 +150,9 @@ class WindowFlows:
         left_bits = float(self._flows[slot]["left_bits"])
         for link, waiting in self._waiting(slot):
             self._cut[link] += waiting
+        self._flows[slot]["state"] = tables.FREE
+        # while its links are among those in use: nothing of it stays in their queues
+        self._share()
         self._drop(flow)
         return left_bits
 
@@ -235,7 +238,6 @@ class WindowFlows:
 
     def _look_ahead(self) -> None:
         """Play on until a flow ends, keeping what there was: something may come before."""
-        self._change_capacities()
         active, links, queues = self._arrays()[:3]
         self._ahead = _Ahead(
             self._clock_s, inf, self._clock_s,
@@ -289,10 +291,9 @@ class WindowFlows:
 
     def _change_capacities(self) -> None:
         """Let the rates of links in use change that are due to."""
-        if len(self._traced):
-            for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
-                if self._changes[link] <= self._clock_s:
-                    self._follow(link)
+        for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
+            if self._changes[link] <= self._clock_s:
+                self._follow(link)
         self._share()
 
     def _follow(self, link: int) -> None:
@@ -319,9 +320,7 @@ class WindowFlows:
         del self._active[bisect_left(self._active, (float(row["born_s"]), int(row["key"]), slot))]
         del self._numbers[slot]
         self._free.append(slot)
-        self._links["load"] = 0.0
         self._in_use = None
-        self._share()
 
     def _take_slot(self, hops: int) -> int:
         if not self._free:
