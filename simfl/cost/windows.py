@@ -26,7 +26,7 @@ _CONTROLS: Final = {"cubic": tables.CUBIC, "reno": tables.RENO, "bbr": tables.BB
 
 
 # tables by flow and hop, in the order in which the compiled part takes them: link, queue, usage
-_HOPS: Final = (np.int64, np.int64, np.float64, np.int64, np.int64, np.float64)
+_HOPS: Final = (*(np.int64, np.int64, np.float64), *(np.int64, np.int64, np.float64), np.float64)
 _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
 # a path without latency and time on the wire would make endless rounds of no length
 _RTT_LEAST_S: Final = 1e-6
@@ -114,7 +114,6 @@ class WindowFlows:
         flow["control"] = _CONTROLS[transport.congestion_control]
         flow["hops"], flow["back_hops"] = len(path.out), len(path.back)
         flow["bottleneck"] = -1
-        flow["fair"] = any(self._links[hop.link]["fair"] for hop in path.out)
         flow["born_s"] = now_s
         setup_s = route.setup_s if transport.connection_setup == "cold" else 0.0
         flow["timer_s"] = now_s + setup_s
