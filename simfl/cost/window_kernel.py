@@ -35,7 +35,6 @@ _GROWERS: Final = 0.5
 _BETA: Final = 717 / 1024
 _C: Final = 0.4
 _GROWTH_UNTRIED: Final = 1.05
-_HYSTART_WINDOW: Final = 16.0
 _HYSTART_LEAST_S: Final = 0.004
 _HYSTART_MOST_S: Final = 0.016
 _HYSTART_SAMPLES: Final = 8.0
@@ -378,7 +377,8 @@ def _slow_start(t: Any, f: Any, segment_bits: Any) -> None:
     """Double, or leave slow start by HyStart's two signs."""
     flow = t.flows[f]
     flow.rtt_least_s = min(flow.rtt_least_s, flow.rtt_seen_s)
-    if flow.control == CUBIC and flow.window >= _HYSTART_WINDOW:
+    # an aggregate is received, and acknowledged, as one: eight samples take eight of them
+    if flow.control == CUBIC and flow.window >= _HYSTART_SAMPLES * flow.burst:
         most_s = min(max(flow.rtt_least_s / 8, _HYSTART_LEAST_S), _HYSTART_MOST_S)
         spacing_s = flow.burst * segment_bits * flow.drain_s / flow.drained_bits
         if flow.rtt_seen_s - flow.rtt_least_s > most_s:
