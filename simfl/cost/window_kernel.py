@@ -46,6 +46,7 @@ _CODEL_TARGET_S: Final = 0.005
 _CODEL_INTERVAL_S: Final = 0.100
 # acknowledgements may take this much of a link at most
 _RESERVE_MOST: Final = 0.98
+_ROUNDING: Final = 1e-12
 
 
 @njit(cache=True)
@@ -71,8 +72,48 @@ def _queueing_s(t: Any, f: Any) -> Any:
 
 
 @njit(cache=True)
+def _weigh(t: Any) -> None:
+    """What each flow weighs at each hop: links serve their queues, and their flows, in own ways."""
+    for q in t.used_queues:
+        t.queues[q].weight = 0.0
+    for f in t.active:
+        if t.flows[f].state == SENDING:
+            # first come, first served: in proportion to what each has in the queue
+            weight = t.flows[f].window / (t.flows[f].rtt_s + _queueing_s(t, f))
+            for h in range(t.flows[f].hops):
+                # fq_codel has a queue for each flow
+                t.out_weight[f, h] = 1.0 if t.links[t.out_link[f, h]].fair else weight
+                t.queues[t.out_queue[f, h]].weight += t.out_weight[f, h]
+    for f in t.active:
+        if t.flows[f].state == SENDING:
+            for h in range(t.flows[f].hops):
+                q = t.out_queue[f, h]
+                # the medium is granted to queues in turn, whatever waits in them
+                if t.queues[q].radio:
+                    t.out_weight[f, h] /= t.queues[q].weight
+                for i in range(h):
+                    # from station to station through one cell: held by the busier queue
+                    if t.out_link[f, i] == t.out_link[f, h]:
+                        weight = min(t.out_weight[f, i], t.out_weight[f, h])
+                        t.out_weight[f, i] = t.out_weight[f, h] = weight
+
+
+@njit(cache=True)
+def _offered_bps(t: Any, f: Any) -> Any:
+    """The rate that the links of a flow would give it at their levels."""
+    rate_bps = np.inf
+    for h in range(t.flows[f].hops):
+        rate_bps = min(rate_bps, t.out_weight[f, h] * t.links[t.out_link[f, h]].level)
+    return rate_bps
+
+
+@njit(cache=True)
 def _fill(t: Any) -> None:
-    """Weighted max-min rates of what is sent now; every bottleneck at once, pass after pass."""
+    """Weighted max-min rates of what is sent now; every bottleneck at once, pass after pass.
+
+    A flow may weigh otherwise at another link. Then links can wait for each other in a ring, and
+    the flow that is offered least is the one that no other could be better for.
+    """
     for link in t.used_links:
         t.links[link].left = max(
             t.links[link].capacity - t.links[link].reserved,
@@ -86,31 +127,38 @@ def _fill(t: Any) -> None:
             growing += 1
             t.flows[f].bottleneck = -1
             for h in range(t.flows[f].hops):
-                t.links[t.out_link[f, h]].demand += t.out_usage[f, h] * t.flows[f].weight
+                t.links[t.out_link[f, h]].demand += t.out_usage[f, h] * t.out_weight[f, h]
     while growing > 0:
         for link in t.used_links:
             t.links[link].level = (
                 t.links[link].left / t.links[link].demand if t.links[link].demand > 0 else np.inf
             )
             t.links[link].least = np.inf
+        lowest_bps = np.inf
         for f in t.active:
             if t.flows[f].state == SENDING and t.flows[f].bottleneck < 0:
-                level = np.inf
-                for h in range(t.flows[f].hops):
-                    level = min(level, t.links[t.out_link[f, h]].level)
-                for h in range(t.flows[f].hops):
-                    link = t.out_link[f, h]
-                    t.links[link].least = min(t.links[link].least, level)
-        for f in t.active:
-            if t.flows[f].state == SENDING and t.flows[f].bottleneck < 0:
+                rate_bps = _offered_bps(t, f)
+                lowest_bps = min(lowest_bps, rate_bps)
                 for h in range(t.flows[f].hops):
                     link = t.out_link[f, h]
-                    # no flow across this link is held lower elsewhere: the link is a bottleneck
-                    if t.links[link].level <= t.links[link].least:
-                        t.flows[f].bottleneck = link
-                        t.flows[f].rate_bps = t.flows[f].weight * t.links[link].level
-                        growing -= 1
-                        break
+                    t.links[link].least = min(t.links[link].least, rate_bps / t.out_weight[f, h])
+        before = growing
+        for least_only in (False, True):
+            if growing < before:
+                break
+            for f in t.active:
+                if t.flows[f].state == SENDING and t.flows[f].bottleneck < 0:
+                    rate_bps = _offered_bps(t, f)
+                    for h in range(t.flows[f].hops):
+                        link = t.out_link[f, h]
+                        held = t.out_weight[f, h] * t.links[link].level <= rate_bps
+                        # no flow across this link is held lower elsewhere: it is a bottleneck
+                        full = t.links[link].level <= t.links[link].least * (1 + _ROUNDING)
+                        if held and (full or (least_only and rate_bps <= lowest_bps)):
+                            t.flows[f].bottleneck = link
+                            t.flows[f].rate_bps = rate_bps
+                            growing -= 1
+                            break
         for link in t.used_links:
             t.links[link].demand = 0.0
             t.links[link].left = max(
@@ -126,32 +174,14 @@ def _fill(t: Any) -> None:
                             t.links[link].left - t.out_usage[f, h] * t.flows[f].rate_bps, 0.0
                         )
                     else:
-                        t.links[link].demand += t.out_usage[f, h] * t.flows[f].weight
+                        t.links[link].demand += t.out_usage[f, h] * t.out_weight[f, h]
 
 
 @njit(cache=True)
 def share(t: Any, segment_bits: Any) -> None:
     """Rates, queues and what acknowledgements take, from the windows as they are."""
     for _ in range(2):
-        for q in t.used_queues:
-            t.queues[q].weight = 0.0
-        for f in t.active:
-            if t.flows[f].state != SENDING:
-                continue
-            t.flows[f].weight = 1.0
-            if not t.flows[f].fair:
-                # first come, first served: in proportion to what each has in the queue
-                wait_s = _queueing_s(t, f)
-                t.flows[f].weight = t.flows[f].window / (t.flows[f].rtt_s + wait_s)
-            for h in range(t.flows[f].hops):
-                t.queues[t.out_queue[f, h]].weight += t.flows[f].weight
-        for f in t.active:
-            if t.flows[f].state == SENDING:
-                for h in range(t.flows[f].hops):
-                    q = t.out_queue[f, h]
-                    # the medium is granted to queues in turn, whatever waits in them
-                    if t.queues[q].radio:
-                        t.flows[f].weight /= t.queues[q].weight
+        _weigh(t)
         _fill(t)
         for q in t.used_queues:
             t.queues[q].backlog_bits = 0.0
@@ -478,8 +508,11 @@ def advance(
                     at_s = now_s - over_bits / flow.rate_bps
                 flow.drain_s = max(at_s - flow.round_s, 1e-9)
                 flow.drained_bits = flow.window * segment_bits
-                if flow.left_bits <= _DONE_BITS:
+                if flow.left_bits <= max(flow.round_bits, 0.0) + _DONE_BITS:
                     flow.state = ARRIVING
+                    # so little that the clock cannot show its time
+                    for h in range(flow.hops):
+                        t.links[t.out_link[f, h]].carried += t.out_usage[f, h] * flow.left_bits
                     flow.left_bits = 0.0
                     flow.rate_bps = 0.0
                     flow.arrives_s = now_s + flow.out_s

@@ -28,7 +28,6 @@ FLOW: Final = np.dtype(
         ("back_hops", "i8"),
         ("draws", "i8"),
         ("bottleneck", "i8"),
-        ("fair", "i8"),
         ("first", "i8"),
         ("recovering", "i8"),
         ("born_s", "f8"),
@@ -45,7 +44,6 @@ FLOW: Final = np.dtype(
         ("drain_s", "f8"),
         ("drained_bits", "f8"),
         ("rate_bps", "f8"),
-        ("weight", "f8"),
         ("own_queue_s", "f8"),
         ("window", "f8"),
         ("threshold", "f8"),
@@ -61,8 +59,7 @@ FLOW: Final = np.dtype(
         ("drops", "f8"),
     ]
 )
-"""A flow. ``fair``: a queue of its own (fq_codel) on its path; ``burst``: segments that leave its
-narrowest link together; windows are in segments; ``limit``: the receiver's window."""
+"""A flow. ``burst``: segments that leave its narrowest link together; windows are in segments; ``limit``: the receiver's window."""
 
 LINK: Final = np.dtype(
     [
@@ -112,6 +109,7 @@ class Tables(NamedTuple):
         out_usage: what a payload bit takes of that link.
         back_link: by flow and hop, of the way back; ``back_queue`` and ``back_usage`` likewise,
             the last of a payload bit's acknowledgements.
+        out_weight: by flow and hop, its share of that link, relative to other flows there.
     """
 
     active: NDArray[np.int64]
@@ -126,3 +124,4 @@ class Tables(NamedTuple):
     back_link: NDArray[np.int64]
     back_queue: NDArray[np.int64]
     back_usage: NDArray[np.float64]
+    out_weight: NDArray[np.float64]

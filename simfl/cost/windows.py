@@ -26,7 +26,7 @@ _CONTROLS: Final = {"cubic": tables.CUBIC, "reno": tables.RENO, "bbr": tables.BB
 
 
 # tables by flow and hop, in the order in which the compiled part takes them: link, queue, usage
-_HOPS: Final = (np.int64, np.int64, np.float64, np.int64, np.int64, np.float64)
+_HOPS: Final = (*(np.int64, np.int64, np.float64), *(np.int64, np.int64, np.float64), np.float64)
 _OUT_LINK, _OUT_QUEUE, _OUT_USAGE, _BACK_LINK, _BACK_QUEUE, _BACK_USAGE = range(6)
 # a path without latency and time on the wire would make endless rounds of no length
 _RTT_LEAST_S: Final = 1e-6
@@ -114,7 +114,6 @@ class WindowFlows:
         flow["control"] = _CONTROLS[transport.congestion_control]
         flow["hops"], flow["back_hops"] = len(path.out), len(path.back)
         flow["bottleneck"] = -1
-        flow["fair"] = any(self._links[hop.link]["fair"] for hop in path.out)
         flow["born_s"] = now_s
         setup_s = route.setup_s if transport.connection_setup == "cold" else 0.0
         flow["timer_s"] = now_s + setup_s
@@ -150,6 +149,9 @@ class WindowFlows:
         left_bits = float(self._flows[slot]["left_bits"])
         for link, waiting in self._waiting(slot):
             self._cut[link] += waiting
+        self._flows[slot]["state"] = tables.FREE
+        # while its links are among those in use: nothing of it stays in their queues
+        self._share()
         self._drop(flow)
         return left_bits
 
@@ -235,7 +237,6 @@ class WindowFlows:
 
     def _look_ahead(self) -> None:
         """Play on until a flow ends, keeping what there was: something may come before."""
-        self._change_capacities()
         active, links, queues = self._arrays()[:3]
         self._ahead = _Ahead(
             self._clock_s, inf, self._clock_s,
@@ -289,10 +290,9 @@ class WindowFlows:
 
     def _change_capacities(self) -> None:
         """Let the rates of links in use change that are due to."""
-        if len(self._traced):
-            for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
-                if self._changes[link] <= self._clock_s:
-                    self._follow(link)
+        for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
+            if self._changes[link] <= self._clock_s:
+                self._follow(link)
         self._share()
 
     def _follow(self, link: int) -> None:
@@ -319,9 +319,7 @@ class WindowFlows:
         del self._active[bisect_left(self._active, (float(row["born_s"]), int(row["key"]), slot))]
         del self._numbers[slot]
         self._free.append(slot)
-        self._links["load"] = 0.0
         self._in_use = None
-        self._share()
 
     def _take_slot(self, hops: int) -> int:
         if not self._free:
