@@ -190,7 +190,8 @@ def read_cases(path: Path) -> list[Case]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise NetworkError(f"{path}: cannot be read ({error}); give a file of JSON lines") from None
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise NetworkError(f"{path}: cannot be read ({reason}); give a file of JSON lines") from None
     cases = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
