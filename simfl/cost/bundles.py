@@ -77,8 +77,10 @@ class Bundles:
         if now_s != self._now_s:
             self._move_to(now_s)
         it = self._flows[flow]
-        self._forget(it)
-        return max(0.0, it.left_bits)
+        self._displace(it)
+        left_bits = max(0.0, it.left_bits)
+        self._forget(it, left_bits)
+        return left_bits
 
     def change(
         self, now_s: float, flow: int, *, weight: float | None = None, cap_bps: float | None = None
@@ -151,7 +153,7 @@ class Bundles:
             over.append(flow)
             heappop(timed)
         for flow in over:
-            self._forget(flow)
+            self._forget(flow, 0.0)
         return sorted([flow.number for flow in over])
 
     def rate_bps(self, flow: int) -> float:
@@ -210,15 +212,15 @@ class Bundles:
                 self._settle()
             self._now_s = now_s
 
-    def _forget(self, flow: Flow) -> None:
-        """A flow is gone; what was left of it is in ``left_bits``."""
+    def _forget(self, flow: Flow, left_bits: float) -> None:
+        """A flow is gone; nothing is left of one that is over, whatever rounding says."""
         number = flow.number
         if flow.bundle is not None:
             self._displace(flow)
         del self._flows[number]
         if self._unplaced:
             self._unplaced.pop(number, None)
-        moved = flow.bits - max(0.0, flow.left_bits)
+        moved = flow.bits - left_bits
         crossing, numbers, carried = self._crossing, self._numbers, self._carried
         usage = iter(flow.usage)
         for link in flow.links:

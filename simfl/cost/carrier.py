@@ -85,7 +85,7 @@ class Ways:
         self.framing = framing
         self._wires = wires
         self._seed = seed
-        self._sent: dict[tuple[str, str], int] = {}
+        self._drawn: dict[tuple[str, str, str], int] = {}
 
     def path(self, source: str, target: str) -> Path:
         """The hops of a message.
@@ -101,18 +101,19 @@ class Ways:
         return path
 
     def key(self, source: str, target: str) -> int:
-        """Names the next message between two places."""
-        count = self._sent.get((source, target), 0)
-        self._sent[source, target] = count + 1
-        return seed_of(self._seed, "message", source, target, count)
+        """Names the next message that begins between two places."""
+        return self._next("message", source, target)
 
     def jitter_s(self, source: str, target: str, path: Path) -> float:
         """The extra delay of the next message: half-normal, by each link's deviation (assumed)."""
-        total_s = 0.0
-        for place, hop in enumerate(path.out):
-            deviation_s = self.links[hop.link].jitter_s
-            if deviation_s:
-                count = self._sent.get((source, target), 0)
-                draw = Random(seed_of(self._seed, "jitter", source, target, count, place))
-                total_s += abs(draw.gauss(0.0, deviation_s))
-        return total_s
+        deviations_s = [self.links[hop.link].jitter_s for hop in path.out]
+        if not any(deviations_s):
+            return 0.0
+        draw = Random(self._next("jitter", source, target))
+        return sum(abs(draw.gauss(0.0, deviation_s)) for deviation_s in deviations_s)
+
+    def _next(self, purpose: str, source: str, target: str) -> int:
+        """A seed for what is drawn next: message by message, whoever else sends."""
+        count = self._drawn.get((purpose, source, target), 0)
+        self._drawn[purpose, source, target] = count + 1
+        return seed_of(self._seed, purpose, source, target, count)

@@ -76,8 +76,6 @@ class FairCarrier:
         """Begin a flow; None where no link limits or nothing is sent."""
         way = self._between[source, target]
         bits = 8.0 * (nbytes if self._plain else self._ways.framing.wire_bytes(nbytes))
-        if way.jitters:
-            self._ways.key(source, target)
         if not bits or not (way.links or way.bound_bps < inf):
             return None
         if self._next_change_s <= now_s:
@@ -173,14 +171,15 @@ class FairCarrier:
                 usage[hop.link] = usage.get(hop.link, 0.0) + share
         tcp = transport.kind == "tcp"
         rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
+        bound_bps = rate_bound_bps(route, transport) if tcp else inf
         way = self._between[source, target] = _Way(
             links=tuple(sorted(usage)),
             usage=tuple(usage[link] for link in sorted(usage)),
             latency_s=sum(ways.links[hop.link].latency_s for hop in path.out),
             setup_s=route.setup_s if tcp and transport.connection_setup == "cold" else 0.0,
             rtt_s=route.rtt_s if tcp else 0.0,
-            rate_bps=min(rates, default=inf),
-            bound_bps=rate_bound_bps(route, transport) if tcp else inf,
+            rate_bps=min([*rates, bound_bps]),
+            bound_bps=bound_bps,
             weight=1 / route.rtt_s if tcp and transport.weighted_by_rtt and route.rtt_s else 1.0,
             jitters=any(ways.links[hop.link].jitter_s for hop in path.out),
         )

@@ -424,6 +424,8 @@ def end(
         running = flows[row].end_s > now_s and left_bits > REST_BITS
         if running and (rate_bps == 0.0 or now_s + left_bits / rate_bps > now_s):
             break
+        # nothing is left of it, whatever rounding says
+        flows[row].left_bits = flows[row].rate_bps = 0.0
         remove(flows, links, crossings, counts, heap, changed, row, now_s)
         over[many] = row
         many += 1

@@ -59,8 +59,8 @@ FLOW: Final = np.dtype(
         ("drops", "f8"),
     ]
 )
-"""A flow. ``burst``: segments that leave its narrowest link together; windows are in segments;
-``limit``: the receiver's window."""
+"""A flow. Windows are in segments; ``limit``: the receiver's; ``burst``: segments that leave its
+narrowest link together."""
 
 LINK: Final = np.dtype(
     [

@@ -121,7 +121,8 @@ class WindowFlows:
         flow["loss"], flow["burst"] = route.loss, route.burst
         flow["limit"] = max(transport.receive_window_bytes / transport.mss_bytes, 1.0)
         flow["left_bits"] = 8.0 * nbytes
-        flow["window"] = transport.initial_window if transport.slow_start else flow["limit"]
+        most = transport.initial_window if transport.slow_start else inf
+        flow["window"] = min(most, flow["limit"])
         flow["threshold"] = inf
         flow["epoch_s"] = flow["queued_since_s"] = inf
         for hops, links, queues, usage, into in (
