@@ -191,7 +191,9 @@ def read_cases(path: Path) -> list[Case]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise NetworkError(f"{path}: cannot be read ({reason}); give a file of JSON lines") from None
+        raise NetworkError(
+            f"{path}: cannot be read ({reason}); give a file of JSON lines"
+        ) from None
     cases = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from simfl.options import Positive, Shorthand, Throughput
+from simfl.options import Duration, Positive, Shorthand, Throughput
 
 _FRAME_BYTES: Final = 16_384
 _FRAME_HEADER_BYTES: Final = 9
@@ -33,6 +33,7 @@ class Framing(Shorthand):
         tensors: how many a message has; ``flower`` needs it.
         serialisation: bytes per second at which both ends together write and read a message;
             without it that time is not charged.
+        handling: what both ends together spend on a message of any size: threads, system calls.
     """
 
     shorthand: ClassVar[str] = "kind"
@@ -40,6 +41,7 @@ class Framing(Shorthand):
     kind: Literal["none", "grpc", "http2", "flower"] = "none"
     tensors: Positive | None = None
     serialisation: Throughput | None = None
+    handling: Duration = 0.0
 
     @model_validator(mode="after")
     def _countable(self) -> Framing:
@@ -67,8 +69,8 @@ class Framing(Shorthand):
         return nbytes + frames * _FRAME_HEADER_BYTES
 
     def seconds(self, nbytes: int) -> float:
-        """Seconds of writing and reading a message."""
-        return nbytes / self.serialisation if self.serialisation else 0.0
+        """Seconds of handling, writing and reading a message."""
+        return self.handling + (nbytes / self.serialisation if self.serialisation else 0.0)
 
 
 def _field_bytes(nbytes: int) -> int:

@@ -45,6 +45,8 @@ def test_flower_wraps_each_tensor() -> None:
 def test_time_of_writing_and_reading_is_charged_only_if_given() -> None:
     assert Framing(kind="grpc").seconds(10**9) == 0.0
     assert Framing.model_validate({"serialisation": "200 MB/s"}).seconds(10**8) == 0.5
+    both = Framing.model_validate({"serialisation": "200 MB/s", "handling": "10 ms"})
+    assert (both.seconds(0), both.seconds(10**8)) == (0.01, 0.51)
 
 
 def test_text_stands_for_the_kind() -> None:

@@ -13,7 +13,7 @@ import pytest
 import simfl
 
 HERE = Path(__file__).parent
-SCENARIOS = ("prunefl_federated", "fedavg_access_links", "ring")
+SCENARIOS = ("prunefl_federated", "fedavg_access_links", "ring", "cells", "star_lte")
 
 
 def rows_of(trace: simfl.Trace) -> list[list[str]]:
