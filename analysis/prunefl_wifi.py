@@ -133,7 +133,7 @@ def communication_s(
     """
     env, wiring = simpy.Environment(), build(point.clients)
     carries = carrier(
-        wiring.wires, wiring.transport, wiring.framing, seed=seed, nodes=len(point.clients) + 1
+        wiring.wires, wiring.transport, wiring.framing, seed=seed, senders=len(point.clients)
     )
     network = Network(env, carries)
 
