@@ -339,7 +339,8 @@ def verify_network(
     from simfl.verification import predict, read_cases, table_of, write_predictions
 
     cases = read_cases(file)
-    playing = track(cases, "playing", console=err, transient=True, disable=quiet)
+    hidden = quiet or not err.is_terminal
+    playing = track(cases, "playing", console=err, transient=True, disable=hidden)
     predicted = [predict(case, repeats=repeats, seed=seed, windows=not fair) for case in playing]
     if out_file is not None:
         write_predictions(out_file, cases, predicted)

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -43,7 +44,7 @@ REPEATS = 21
 class _Row(BaseModel):
     """Of a case; keys that are not known here are about how it was measured."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=False, allow_inf_nan=False)
 
 
 class CellRow(_Row):
@@ -113,7 +114,7 @@ class RouteRow(_Row):
 class MeasuredRow(_Row):
     """Over the repetitions."""
 
-    median: NonNegativeFloat
+    median: PositiveFloat
 
 
 class FlowRow(_Row):
@@ -137,7 +138,7 @@ class Case(_Row):
     hosts: list[str]
     links: list[LinkRow]
     routes: list[RouteRow]
-    flows: list[FlowRow]
+    flows: Annotated[list[FlowRow], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _points_at_what_is_there(self) -> Self:
@@ -145,7 +146,10 @@ class Case(_Row):
         for route in self.routes:
             if max(route.src, route.dst) >= len(self.hosts) or max(route.links) >= len(self.links):
                 raise PydanticCustomError("route", "a route names a host or a link that is not")
-            for link, station in zip(route.links, route.cell_station, strict=False):
+            stations = route.cell_station or [0] * len(route.links)
+            if len(stations) != len(route.links):
+                raise PydanticCustomError("stations", "cell_station has not one entry a link")
+            for link, station in zip(route.links, stations, strict=True):
                 cell = self.links[link].cell
                 if cell and (station >= len(cell.srate) or not cell.srate[station]):
                     message = f"a route uses station {station} of a cell, which has no rate"
@@ -185,7 +189,7 @@ def read_cases(path: Path) -> list[Case]:
     """The cases of a file, one JSON object a line.
 
     Raises:
-        NetworkError: there is no such file, or a line is not a case.
+        NetworkError: there is no such file, a line is not a case, or two have one id.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -194,12 +198,12 @@ def read_cases(path: Path) -> list[Case]:
         raise NetworkError(
             f"{path}: cannot be read ({reason}); give a file of JSON lines"
         ) from None
-    cases = []
+    cases: dict[str, Case] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            cases.append(Case.model_validate(json.loads(line)))
+            case = Case.model_validate(json.loads(line))
         except json.JSONDecodeError as error:
             raise NetworkError(
                 f"{path}:{number}: no JSON ({error.msg} at column {error.colno}); one case a line"
@@ -208,9 +212,12 @@ def read_cases(path: Path) -> list[Case]:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the case"
             raise NetworkError(f"{path}:{number}: {where}: {first['msg']}") from None
+        if case.id in cases:
+            raise NetworkError(f"{path}:{number}: id: '{case.id}' is that of an earlier case")
+        cases[case.id] = case
     if not cases:
         raise NetworkError(f"{path}: holds no case; give a file of JSON lines")
-    return cases
+    return list(cases.values())
 
 
 def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:
@@ -220,6 +227,9 @@ def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:
         case: what to play.
         seed: of losses.
         windows: follow congestion windows; else fair shares with slow start in closed form.
+
+    Raises:
+        NetworkError: a flow never ends.
     """
     transport = Transport(congestion_control=case.congestion_control, windows=windows)
     ground = CaseWires(case)
@@ -247,6 +257,11 @@ def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:
     for number, flow in enumerate(case.flows):
         env.process(one(number, flow))
     env.run()
+    for number, end in enumerate(ends):
+        if not end.triggered:
+            raise NetworkError(
+                f"case '{case.id}': flow {number} never ends; its links carry nothing"
+            )
     network.uses()
     return took_s
 
