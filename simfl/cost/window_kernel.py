@@ -449,6 +449,7 @@ def advance(
     seed: Any,
     random_loss: Any,
     segment_bits: Any,
+    due_s: Any,
 ) -> Any:
     """Play rounds from ``now_s`` to ``until_s``.
 
@@ -460,9 +461,11 @@ def advance(
         seed: of losses.
         random_loss: whether links lose packets at their rate.
         segment_bits: payload of a segment.
+        due_s: when the next event is, as the last call has told; inf: not known.
 
     Returns:
-        The time until which was played, and the earliest end of a flow (inf: none ends by then).
+        The time until which was played, the earliest end of a flow (inf: none ends by then), and
+        when the next event is.
     """
     end_s = np.inf
     while True:
@@ -476,17 +479,20 @@ def advance(
                 end_s = min(end_s, flow.arrives_s)
             else:
                 next_s = min(next_s, flow.timer_s)
-        if next_s > until_s or (stop_at_end and next_s > end_s) or next_s == np.inf:
+        if due_s == np.inf:
+            due_s = max(next_s, now_s) + _batch_s(t)
+            if len(t.active) > _FEW:
+                for f in t.active:
+                    if t.flows[f].state == SENDING and t.flows[f].rate_bps > 0:
+                        due_s = min(
+                            due_s, now_s + max(t.flows[f].left_bits, 0.0) / t.flows[f].rate_bps
+                        )
+        # an event is where it is, wherever who looks stops on the way
+        if due_s > until_s or (stop_at_end and due_s > end_s) or due_s == np.inf:
             break
-        next_s = min(max(next_s, now_s) + _batch_s(t), until_s)
-        if len(t.active) > _FEW:
-            for f in t.active:
-                if t.flows[f].state == SENDING and t.flows[f].rate_bps > 0:
-                    next_s = min(
-                        next_s, now_s + max(t.flows[f].left_bits, 0.0) / t.flows[f].rate_bps
-                    )
-        _move(t, next_s - now_s)
-        now_s = next_s
+        _move(t, due_s - now_s)
+        now_s = due_s
+        due_s = np.inf
         for f in t.active:
             flow = t.flows[f]
             ends_round = False
@@ -504,8 +510,9 @@ def advance(
                 or (flow.rate_bps > 0 and now_s + flow.round_bits / flow.rate_bps <= now_s)
             ):
                 over_bits = max(-flow.round_bits, 0.0)
-                if over_bits > 0:
-                    at_s = now_s - over_bits / flow.rate_bps
+                # in a batch its window was over before; unless an outage has come since
+                if over_bits > 0 and flow.rate_bps > 0:
+                    at_s = max(now_s - over_bits / flow.rate_bps, flow.round_s)
                 flow.drain_s = max(at_s - flow.round_s, 1e-9)
                 flow.drained_bits = flow.window * segment_bits
                 if flow.left_bits <= max(flow.round_bits, 0.0) + _DONE_BITS:
@@ -550,4 +557,4 @@ def advance(
     if until_s < np.inf and not stop_at_end:
         _move(t, until_s - now_s)
         now_s = until_s
-    return now_s, end_s
+    return now_s, end_s, due_s

@@ -39,6 +39,7 @@ class _Ahead:
     """Where things stood at ``from_s``; the tables have been played on to ``clock_s``."""
 
     from_s: float
+    due_s: float
     end_s: float
     clock_s: float
     flows: NDArray[Any]
@@ -83,6 +84,8 @@ class WindowFlows:
         self._slots: dict[int, int] = {}
         self._count = 0
         self._clock_s = 0.0
+        # when the next event is, once that is known
+        self._due_s = inf
         self._ahead: _Ahead | None = None
         self._in_use: tuple[NDArray[np.int64], ...] | None = None
         self._traced = np.array([i for i, link in enumerate(links) if link.trace], np.int64)
@@ -140,7 +143,7 @@ class WindowFlows:
         self._slots[self._count] = slot
         self._numbers[slot] = self._count
         insort(self._active, (now_s, key % 2**64, slot))
-        self._in_use = None
+        self._in_use, self._due_s = None, inf
         return self._count
 
     def cut(self, now_s: float, flow: int) -> float:
@@ -240,7 +243,7 @@ class WindowFlows:
         """Play on until a flow ends, keeping what there was: something may come before."""
         active, links, queues = self._arrays()[:3]
         self._ahead = _Ahead(
-            self._clock_s, inf, self._clock_s,
+            self._clock_s, self._due_s, inf, self._clock_s,
             self._flows[active], self._links[links], self._queues[queues],
         )  # fmt: skip
         if self._active:
@@ -252,14 +255,15 @@ class WindowFlows:
         active, links, queues = self._arrays()[:3]
         self._flows[active], self._links[links] = ahead.flows, ahead.links
         self._queues[queues] = ahead.queues
-        self._clock_s = ahead.from_s
+        self._clock_s, self._due_s = ahead.from_s, ahead.due_s
 
     def _play(self, until_s: float, *, stop_at_end: bool) -> tuple[float, float]:
         transport = self._transport
-        clock_s, end_s = kernel.advance(
+        clock_s, end_s, due_s = kernel.advance(
             self._tables(), self._clock_s, until_s, stop_at_end, self._seed, transport.loss,
-            self._segment_bits,
+            self._segment_bits, self._due_s,
         )  # fmt: skip
+        self._due_s = float(due_s)
         return float(clock_s), float(end_s)
 
     def _arrays(self) -> tuple[NDArray[np.int64], ...]:
@@ -304,6 +308,7 @@ class WindowFlows:
         self._changes[link] = trace.next_change_s(self._clock_s)
 
     def _share(self) -> None:
+        self._due_s = inf
         if self._active:
             kernel.share(self._tables(), self._segment_bits)
 

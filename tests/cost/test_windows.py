@@ -281,6 +281,18 @@ def test_looking_ahead_changes_nothing(looks_s: list[float], seed: int) -> None:
     assert looked == pytest.approx(plain, abs=1e-9, rel=0)
 
 
+@pytest.mark.parametrize("trace", [None, RateTrace([0.0, 0.15, 0.25], [50e6, 0.0, 50e6])])
+def test_nor_does_it_in_a_crowd_whose_round_trips_are_played_in_batches(
+    trace: RateTrace | None,
+) -> None:
+    wires = fork(50e6, [0.02 + 0.001 * number for number in range(60)], trace=trace)
+    sends = [Send(0.0, "server", str(number), 50_000) for number in range(60)]
+    plain = play(carrying(wires), sends)
+    assert play(carrying(wires), sends, [0.003, 0.1, 0.10001, 0.2, 0.3]) == pytest.approx(
+        plain, abs=1e-9, rel=0
+    )
+
+
 @pytest.mark.parametrize("step_s", [0.1, 0.001])
 def test_neither_does_a_clock_that_goes_in_small_steps(step_s: float) -> None:
     wires, sends = crowd()
