@@ -189,7 +189,7 @@ def read_cases(path: Path) -> list[Case]:
     """The cases of a file, one JSON object a line.
 
     Raises:
-        NetworkError: there is no such file, a line is not a case, or two have one id.
+        NetworkError: there is no such file, or a line is not a case.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -198,12 +198,12 @@ def read_cases(path: Path) -> list[Case]:
         raise NetworkError(
             f"{path}: cannot be read ({reason}); give a file of JSON lines"
         ) from None
-    cases: dict[str, Case] = {}
+    cases = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            case = Case.model_validate(json.loads(line))
+            cases.append(Case.model_validate(json.loads(line)))
         except json.JSONDecodeError as error:
             raise NetworkError(
                 f"{path}:{number}: no JSON ({error.msg} at column {error.colno}); one case a line"
@@ -212,12 +212,9 @@ def read_cases(path: Path) -> list[Case]:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the case"
             raise NetworkError(f"{path}:{number}: {where}: {first['msg']}") from None
-        if case.id in cases:
-            raise NetworkError(f"{path}:{number}: id: '{case.id}' is that of an earlier case")
-        cases[case.id] = case
     if not cases:
         raise NetworkError(f"{path}: holds no case; give a file of JSON lines")
-    return list(cases.values())
+    return cases
 
 
 def play(case: Case, *, seed: int, windows: bool = True) -> list[float]:

@@ -230,7 +230,6 @@ WRONG: dict[str, tuple[str, str]] = {
         json.dumps(changed(flows__0__measured_s={"median": 0})),
         "flows.0.measured_s.median: Input should be greater than 0",
     ),
-    "one id twice": (json.dumps(case(id="first")), "id: 'first' is that of an earlier case"),
 }
 
 
