@@ -74,7 +74,7 @@ class FairCarrier:
 
     def start(self, now_s: float, source: str, target: str, nbytes: int) -> int | None:
         """Begin a flow; None where no link limits or nothing is sent."""
-        way = self._between[source, target]
+        way = self._between.get((source, target)) or self._find_way(source, target)
         bits = 8.0 * (nbytes if self._plain else self._ways.framing.wire_bytes(nbytes))
         if not bits or not (way.links or way.bound_bps < inf):
             return None

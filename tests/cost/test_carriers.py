@@ -244,7 +244,6 @@ def test_one_that_starts_when_another_ends_finds_the_link_free(windows: bool) ->
 @KINDS
 def test_links_in_use_and_what_crossed_them(windows: bool) -> None:
     carries = carrying(line(10e6, 0.02), windows=windows, acknowledgements=False)
-    carries.delay_s("a", "b", 500_000)
     flow = carries.start(0.0, "a", "b", 500_000)
     assert flow is not None
     assert carries.next_s() > 0.4
