@@ -325,7 +325,7 @@ def verify_network(
         Path | None,
         typer.Option("--out", help="Where predictions go, a line a case.", show_default=False),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Seeds per case; the median is told.")] = 21,
+    repeats: Annotated[int, typer.Option(min=1, help="Seeds per case; the median is told.")] = 31,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 1,
     fair: Annotated[
         bool, typer.Option("--fair", help="Fair shares instead of congestion windows.")

@@ -37,7 +37,7 @@ from simfl.errors import NetworkError
 from simfl.events.activity import Activity
 from simfl.events.network import Network
 
-REPEATS = 21
+REPEATS = 31
 """Flows in a full queue are chaotic; so is what was measured, of which a case tells the median."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heappop, heappush
 from math import inf, isinf
 
 from simfl.cost.bundles import Bundles
@@ -29,6 +31,7 @@ class _Way:
     bound_bps: float
     weight: float
     jitters: bool
+    traced: tuple[int, ...]
     simple: bool = False
     asked_bits: float = 0.0
 
@@ -42,9 +45,11 @@ class FairCarrier:
 
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
-        self._traced = [i for i, link in enumerate(ways.links) if link.trace is not None]
         self._flows: Flows = Bundles([capacity_of(link, 0.0) for link in ways.links])
-        self._next_change_s = self._change_after(0.0)
+        # links with a rate trace: how many flows cross each, and when those in use change next
+        self._crossing: Counter[int] = Counter()
+        self._followed: set[int] = set()
+        self._changes: list[tuple[float, int]] = []
         self._under_way: dict[int, _Way] = {}
         self._cut = [0.0] * len(ways.links)
         self._between: dict[tuple[str, str], _Way] = {}
@@ -78,8 +83,12 @@ class FairCarrier:
         bits = 8.0 * (nbytes if self._plain else self._ways.framing.wire_bytes(nbytes))
         if not bits or not (way.links or way.bound_bps < inf):
             return None
-        if self._next_change_s <= now_s:
-            self._follow(now_s)
+        self._follow(now_s)
+        for link in way.traced:
+            self._crossing[link] += 1
+            if link not in self._followed:
+                self._followed.add(link)
+                self._change(now_s, link)
         way.asked_bits += bits
         flow = self._flows.start(
             now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=way.bound_bps
@@ -91,6 +100,7 @@ class FairCarrier:
         """Give up a flow."""
         self._follow(now_s)
         left_bits, way = self._flows.cut(now_s, flow), self._under_way.pop(flow)
+        self._crossing.subtract(way.traced)
         for link, share in zip(way.links, way.usage, strict=True):
             self._cut[link] += share * left_bits
 
@@ -98,15 +108,18 @@ class FairCarrier:
         """The next end, or the next change of a rate while there are flows."""
         self._flows = fitting(self._flows)
         end_s = self._flows.next_end_s()
-        return min(end_s, self._next_change_s) if len(self._flows) else inf
+        if not self._changes or not len(self._flows):
+            return end_s
+        return min(end_s, self._changes[0][0])
 
     def ended(self, now_s: float) -> list[int]:
         """Flows that are over."""
-        if self._next_change_s <= now_s:
-            self._follow(now_s)
+        self._follow(now_s)
         over = self._flows.ended(now_s)
         for flow in over:
-            del self._under_way[flow]
+            way = self._under_way.pop(flow)
+            if way.traced:
+                self._crossing.subtract(way.traced)
         return over
 
     def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
@@ -148,18 +161,21 @@ class FairCarrier:
         ]
 
     def _follow(self, now_s: float) -> None:
-        """Let rates change when they do, also while nothing was asked."""
-        while self._next_change_s <= now_s:
-            at_s = self._next_change_s
-            for link in self._traced:
-                trace = self._ways.links[link].trace
-                assert trace is not None
-                self._flows.set_capacity(at_s, link, trace.rate_at(at_s))
-            self._next_change_s = self._change_after(at_s)
+        """Let the rates of links in use change when they do; who is idle is let go."""
+        changes = self._changes
+        while changes and changes[0][0] <= now_s:
+            at_s, link = heappop(changes)
+            if self._crossing[link]:
+                self._change(at_s, link)
+            else:
+                self._followed.remove(link)
 
-    def _change_after(self, now_s: float) -> float:
-        traces = (self._ways.links[link].trace for link in self._traced)
-        return min((trace.next_change_s(now_s) for trace in traces if trace), default=inf)
+    def _change(self, now_s: float, link: int) -> None:
+        """The rate that a trace gives now, and when it gives another."""
+        trace = self._ways.links[link].trace
+        assert trace is not None
+        self._flows.set_capacity(now_s, link, trace.rate_at(now_s))
+        heappush(self._changes, (trace.next_change_s(now_s), link))
 
     def _find_way(self, source: str, target: str) -> _Way:
         ways, transport = self._ways, self._ways.transport
@@ -182,6 +198,7 @@ class FairCarrier:
             bound_bps=bound_bps,
             weight=1 / route.rtt_s if tcp and transport.weighted_by_rtt and route.rtt_s else 1.0,
             jitters=any(ways.links[hop.link].jitter_s for hop in path.out),
+            traced=tuple(link for link in sorted(usage) if ways.links[link].trace),
         )
         way.simple = self._plain and not (way.setup_s or way.rtt_s or way.jitters)
         return way

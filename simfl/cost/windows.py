@@ -182,10 +182,6 @@ class WindowFlows:
         self._advance(now_s)
         return float(self._flows[self._slots[flow]]["left_bits"])
 
-    def rate_bps(self, flow: int) -> float:
-        """Payload bits per second now; 0 between two windows."""
-        return float(self._flows[self._slots[flow]]["rate_bps"])
-
     def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
         """Of each link in use: its name, its load with acknowledgements, its capacity now."""
         self._advance(now_s)
