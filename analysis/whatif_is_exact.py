@@ -140,7 +140,7 @@ def drawn_settings(
 
 
 def drawn_network(draw: random.Random, has_server: bool) -> str:
-    """One radio cell, or an access link for everybody."""
+    """One cell or an access link for everybody, ideal or with TCP."""
 
     def rate() -> str:
         return f"{10 ** draw.uniform(-0.5, 2):.2f} Mbit/s"
@@ -148,6 +148,16 @@ def drawn_network(draw: random.Random, has_server: bool) -> str:
     def pause() -> str:
         return f"{draw.randrange(500)} ms"
 
+    if draw.random() < 0.4:
+        link = draw.choice(
+            ["lte", "adsl", "wifi_5ghz", "{down: 9 Mbit/s, up: 2 Mbit/s, loss: 0.003}"]
+        )
+        transport = draw.choice(["{}", "{windows: false}", "{congestion_control: reno}"])
+        return f"{{kind: star, access: {link}, transport: {transport}}}"
+    if draw.random() < 0.2:
+        return (
+            f"{{kind: cells, cells: {draw.choice([1, 2])}, wifi: wifi_pi_2.4ghz, backbone: fibre}}"
+        )
     if draw.random() < 0.5:
         cell = {"kind": "shared_medium", "rate": rate(), "exchange_overhead": pause()}
         if draw.random() < 0.5:
