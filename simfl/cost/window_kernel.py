@@ -441,6 +441,47 @@ def _batch_s(t: Any) -> Any:
 
 
 @njit(cache=True)
+def _begin_round(t: Any, f: Any, at_s: Any, bits: Any) -> None:
+    """Send a window; what its first packets meet is what HyStart will see."""
+    flow = t.flows[f]
+    flow.state = SENDING
+    flow.timer_s = np.inf
+    flow.round_s = at_s
+    flow.round_bits = min(bits, flow.left_bits)
+    _see_round_trip(t, f)
+
+
+@njit(cache=True)
+def _first_arrival_s(t: Any) -> Any:
+    """When the next last byte arrives, of those that have been sent."""
+    end_s = np.inf
+    for f in t.active:
+        if t.flows[f].state == ARRIVING:
+            end_s = min(end_s, t.flows[f].arrives_s)
+    return end_s
+
+
+@njit(cache=True)
+def _due_s(t: Any, now_s: Any) -> Any:
+    """When the next window ends or begins; among many flows a batch of them, but no flow's end."""
+    next_s = np.inf
+    for f in t.active:
+        flow = t.flows[f]
+        if flow.state == SENDING:
+            if flow.rate_bps > 0:
+                next_s = min(next_s, now_s + max(flow.round_bits, 0.0) / flow.rate_bps)
+        elif flow.state != ARRIVING:
+            next_s = min(next_s, flow.timer_s)
+    due_s = max(next_s, now_s) + _batch_s(t)
+    if len(t.active) > _FEW:
+        for f in t.active:
+            flow = t.flows[f]
+            if flow.state == SENDING and flow.rate_bps > 0:
+                due_s = min(due_s, now_s + max(flow.left_bits, 0.0) / flow.rate_bps)
+    return due_s
+
+
+@njit(cache=True)
 def advance(
     t: Any,
     now_s: Any,
@@ -469,24 +510,9 @@ def advance(
     """
     end_s = np.inf
     while True:
-        next_s = np.inf
-        for f in t.active:
-            flow = t.flows[f]
-            if flow.state == SENDING:
-                if flow.rate_bps > 0:
-                    next_s = min(next_s, now_s + max(flow.round_bits, 0.0) / flow.rate_bps)
-            elif flow.state == ARRIVING:
-                end_s = min(end_s, flow.arrives_s)
-            else:
-                next_s = min(next_s, flow.timer_s)
+        end_s = min(end_s, _first_arrival_s(t))
         if due_s == np.inf:
-            due_s = max(next_s, now_s) + _batch_s(t)
-            if len(t.active) > _FEW:
-                for f in t.active:
-                    if t.flows[f].state == SENDING and t.flows[f].rate_bps > 0:
-                        due_s = min(
-                            due_s, now_s + max(t.flows[f].left_bits, 0.0) / t.flows[f].rate_bps
-                        )
+            due_s = _due_s(t, now_s)
         # an event is where it is, wherever who looks stops on the way
         if due_s > until_s or (stop_at_end and due_s > end_s) or due_s == np.inf:
             break
@@ -499,11 +525,8 @@ def advance(
             at_s = now_s
             over_bits = 0.0
             if flow.state == WAITING and flow.timer_s <= now_s:
-                flow.state = SENDING
-                flow.round_s = now_s
                 flow.first = 1
-                flow.round_bits = min(flow.window * segment_bits, flow.left_bits)
-                _see_round_trip(t, f)
+                _begin_round(t, f, now_s, flow.window * segment_bits)
                 flow.rtt_least_s = flow.rtt_seen_s
             elif flow.state == SENDING and (
                 flow.round_bits <= _DONE_BITS
@@ -543,15 +566,11 @@ def advance(
             if ends_round:
                 lost = _loses(t, f, now_s, seed, random_loss, segment_bits)
                 still_s = _adapt(t, f, now_s, lost, seed, segment_bits)
-                flow.round_s = at_s
-                flow.round_bits = min(flow.window * segment_bits - over_bits, flow.left_bits)
-                flow.state = SENDING
-                flow.timer_s = np.inf
+                _begin_round(t, f, at_s, flow.window * segment_bits - over_bits)
                 if still_s > 0:
                     flow.state = PAUSED
                     flow.round_bits = 0.0
                     flow.timer_s = at_s + still_s
-                _see_round_trip(t, f)
         share(t, segment_bits)
         _overflow(t, segment_bits)
     if until_s < np.inf and not stop_at_end:
