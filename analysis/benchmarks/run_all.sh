@@ -15,6 +15,8 @@ python "$here/against_plain_loop.py" --data-dir "$data" --pairs 3 --executors in
     --workloads W1,W2,W3,W5
 echo "== what-if"
 python "$here/whatif_cost.py" --data-dir "$data"
+echo "== the network's scale"
+python "$here/network_scale.py"
 echo "== memory"
 python "$here/memory_growth.py" --data-dir "$data"
 if [ -n "$venvs" ]; then
