@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import inf, isinf
 
 from simfl.cost.bundles import Bundles
 from simfl.cost.carrier import LinkUse, Ways
-from simfl.cost.corrections import rate_bound_bps, slow_start_s
+from simfl.cost.corrections import message_bound_bps, rate_bound_bps, slow_start_s
 from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
-from simfl.cost.route import route_of
+from simfl.cost.route import Route, route_of
 from simfl.cost.wires import capacity_of, offered_by
 
 
@@ -32,6 +32,7 @@ class _Way:
     weight: float
     jitters: bool
     traced: tuple[int, ...]
+    lossy: Route | None
     simple: bool = False
     asked_bits: float = 0.0
 
@@ -58,6 +59,9 @@ class FairCarrier:
         self._plain = framing.kind == "none" and framing.serialisation is None
         self._slow = lru_cache(maxsize=1 << 12)(
             lambda bits, rate_bps, rtt_s: slow_start_s(bits, rate_bps, rtt_s, ways.transport)
+        )
+        self._bound = lru_cache(maxsize=1 << 12)(
+            lambda bits, rate_bps, route: message_bound_bps(bits, rate_bps, route, ways.transport)
         )
 
     def __len__(self) -> int:
@@ -90,8 +94,11 @@ class FairCarrier:
                 self._followed.add(link)
                 self._change(now_s, link)
         way.asked_bits += bits
+        bound_bps = way.bound_bps
+        if way.lossy:
+            bound_bps = self._bound(bits, way.rate_bps, way.lossy)
         flow = self._flows.start(
-            now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=way.bound_bps
+            now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=bound_bps
         )
         self._under_way[flow] = way
         return flow
@@ -187,7 +194,8 @@ class FairCarrier:
                 usage[hop.link] = usage.get(hop.link, 0.0) + share
         tcp = transport.kind == "tcp"
         rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
-        bound_bps = rate_bound_bps(route, transport) if tcp else inf
+        # what the window alone lets through; a loss comes later, if at all
+        bound_bps = rate_bound_bps(replace(route, loss=0.0), transport) if tcp else inf
         way = self._between[source, target] = _Way(
             links=tuple(sorted(usage)),
             usage=tuple(usage[link] for link in sorted(usage)),
@@ -199,6 +207,7 @@ class FairCarrier:
             weight=1 / route.rtt_s if tcp and transport.weighted_by_rtt and route.rtt_s else 1.0,
             jitters=any(ways.links[hop.link].jitter_s for hop in path.out),
             traced=tuple(link for link in sorted(usage) if ways.links[link].trace),
+            lossy=route if tcp and transport.loss and route.loss > 0 else None,
         )
         way.simple = self._plain and not (way.setup_s or way.rtt_s or way.jitters)
         return way

@@ -1,9 +1,9 @@
 from dataclasses import replace
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 import pytest
 
-from simfl.cost.corrections import rate_bound_bps, slow_start_s
+from simfl.cost.corrections import message_bound_bps, rate_bound_bps, slow_start_s
 from simfl.cost.route import Route
 from simfl.cost.transport import Transport
 
@@ -69,3 +69,20 @@ def test_who_does_not_answer_to_loss(spared: dict[str, object]) -> None:
     transport = Transport.model_validate(spared)
     lossy = replace(ROUTE, loss=0.01)
     assert rate_bound_bps(lossy, transport) == rate_bound_bps(ROUTE, TCP)
+
+
+def test_a_message_that_ends_before_its_first_loss_knows_of_none() -> None:
+    lossy = replace(ROUTE, loss=0.01)
+    # ln 2 / p: 69.3 segments
+    assert message_bound_bps(69 * SEGMENT_BITS, 1e7, lossy, TCP) == rate_bound_bps(ROUTE, TCP)
+    # as many again are sent at the rate under loss
+    bits, slow_bps = 2 * log(2) / 0.01 * SEGMENT_BITS, rate_bound_bps(lossy, TCP)
+    mean_bps = bits / (bits / 2 / 1e7 + bits / 2 / slow_bps)
+    assert message_bound_bps(bits, 1e7, lossy, TCP) == pytest.approx(mean_bps, rel=1e-12)
+    assert message_bound_bps(1e15, 1e7, lossy, TCP) == pytest.approx(slow_bps, rel=1e-6)
+
+
+def test_who_does_not_answer_to_loss_is_not_bound_by_it() -> None:
+    bbr = Transport(congestion_control="bbr")
+    bound_bps = message_bound_bps(1e12, 1e7, replace(ROUTE, loss=0.01), bbr)
+    assert bound_bps == rate_bound_bps(ROUTE, bbr)
