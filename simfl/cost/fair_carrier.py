@@ -15,7 +15,7 @@ from simfl.cost.corrections import message_bound_bps, rate_bound_bps, slow_start
 from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
 from simfl.cost.route import Route, route_of
-from simfl.cost.wires import capacity_of, offered_by
+from simfl.cost.wires import Link, capacity_of, offered_by
 
 
 @dataclass(slots=True)
@@ -193,7 +193,8 @@ class FairCarrier:
             if not isinf(capacity_of(ways.links[hop.link], 0.0)):
                 usage[hop.link] = usage.get(hop.link, 0.0) + share
         tcp = transport.kind == "tcp"
-        rates = [capacity_of(ways.links[link], 0.0) / share for link, share in usage.items()]
+        # at best: who begins in an outage of a trace waits for its end all the same
+        rates = [_best(ways.links[link]) / share for link, share in usage.items()]
         # what the window alone lets through; a loss comes later, if at all
         bound_bps = rate_bound_bps(replace(route, loss=0.0), transport) if tcp else inf
         way = self._between[source, target] = _Way(
@@ -211,3 +212,8 @@ class FairCarrier:
         )
         way.simple = self._plain and not (way.setup_s or way.rtt_s or way.jitters)
         return way
+
+
+def _best(link: Link) -> float:
+    """The highest capacity that a link ever has."""
+    return max(link.trace.rates_bps) if link.trace and not link.cell else capacity_of(link, 0.0)

@@ -109,3 +109,11 @@ def test_a_large_crowd_does_not_follow_windows_unless_told() -> None:
     assert isinstance(told, WindowCarrier)
     assert isinstance(many, FairCarrier)
     assert isinstance(carrier(wires, FLUID, seed=1, senders=2), FairCarrier)
+
+
+def test_a_lossy_link_that_begins_in_an_outage() -> None:
+    trace = RateTrace([0.0, 1.0], [0.0, 8e6])
+    down = Link(name="down", rate_bps=8e6, latency_s=0.01, loss=0.02, trace=trace)
+    up = Link(name="up", rate_bps=8e6, latency_s=0.01)
+    carries = carrier(duplex(down, up), Transport(windows=False), seed=1, senders=2)
+    assert 1.0 + 0.01 < took_s(carries, 10_000) < 1.1
