@@ -14,6 +14,7 @@ from simfl.cost.carrier import LinkUse, Ways
 from simfl.cost.corrections import message_bound_bps, rate_bound_bps, slow_start_s
 from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
+from simfl.cost.framing import UNFRAMED
 from simfl.cost.route import Route, route_of
 from simfl.cost.wires import Link, capacity_of, offered_by
 
@@ -54,9 +55,8 @@ class FairCarrier:
         self._under_way: dict[int, _Way] = {}
         self._cut = [0.0] * len(ways.links)
         self._between: dict[tuple[str, str], _Way] = {}
-        framing = ways.framing
         # what most scenarios do without costs most of their messages nothing
-        self._plain = framing.kind == "none" and framing.serialisation is None
+        self._plain = ways.framing == UNFRAMED
         self._slow = lru_cache(maxsize=1 << 12)(
             lambda bits, rate_bps, rtt_s: slow_start_s(bits, rate_bps, rtt_s, ways.transport)
         )

@@ -118,3 +118,10 @@ def test_a_lossy_link_that_begins_in_an_outage() -> None:
     carries = carrier(duplex(down, up), Transport(windows=False), seed=1, senders=2)
     # 69 segments: 35 before the first loss
     assert 1.1 < took_s(carries, 100_000) < 1.5
+
+
+def test_handling_is_charged_on_ideal_links_too() -> None:
+    ways = [Link(name=name, rate_bps=8e6, latency_s=0.1) for name in ("down", "up")]
+    handled = Framing.model_validate({"kind": "none", "handling": "250 ms"})
+    carries = carrier(duplex(*ways), FLUID, handled, seed=1, senders=2)
+    assert took_s(carries, 1_000_000) == pytest.approx(1.35, abs=1e-9)
