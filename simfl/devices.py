@@ -5,7 +5,7 @@ from __future__ import annotations
 from simfl import resources
 from simfl.cost.device import StackDevice
 from simfl.errors import CostError, ScenarioError, did_you_mean
-from simfl.strict import line_of, parse_yaml, validate
+from simfl.strict import read
 
 
 def load_device(name: str) -> StackDevice:
@@ -19,14 +19,6 @@ def load_device(name: str) -> StackDevice:
         mend = did_you_mean(name, resources.names("device_models"))
         raise CostError(f"unknown device '{name}'; {mend}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise CostError(
-            f"{path}: {reason}; give a device file or a name of simfl list devices"
-        ) from error
-    try:
-        data, lines = parse_yaml(text, str(path))
-        return validate(StackDevice, data, lambda where: f"{path}:{line_of(where, lines)}")
+        return read(StackDevice, path, "give a device file or a name of simfl list devices")
     except ScenarioError as error:
         raise CostError(str(error)) from error

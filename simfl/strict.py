@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 import yaml
@@ -44,6 +45,26 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
         raise ScenarioError("\n".join(dict.fromkeys(lines))) from None
     except SimflError as error:
         raise ScenarioError(f"{place(())}: {error}") from error
+
+
+def read(model: type[M], path: Path, mend: str) -> M:
+    """A YAML file to a model.
+
+    Args:
+        model: the pydantic model.
+        path: the file.
+        mend: what to do where it cannot be read.
+
+    Raises:
+        ScenarioError: it cannot be, or is no such model; file, line and key are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ScenarioError(f"{path}: {reason}; {mend}") from error
+    data, lines = parse_yaml(text, str(path))
+    return validate(model, data, lambda where: f"{path}:{line_of(where, lines)}")
 
 
 def line_of(where: Where, lines: dict[Where, int]) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Protocol
 
 from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.transport import Transport
-from simfl.cost.wires import Path, Wires
+from simfl.cost.wires import Link, Path, Wires, offered_by
 from simfl.errors import NetworkError
 from simfl.keys import seed_of
 
@@ -36,6 +37,33 @@ class LinkUse:
     waiting: float
     used: float
     busy: float
+
+
+def uses_of(
+    links: Sequence[Link],
+    *,
+    asked: Sequence[float],
+    carried: Sequence[float],
+    cut: Sequence[float],
+    waiting: Sequence[float],
+    used: Sequence[float],
+    now_s: float,
+) -> list[LinkUse]:
+    """Of each link that was ever used and that limits; amounts by the index of the link."""
+    return [
+        LinkUse(
+            name=link.name,
+            unit="s" if link.cell else "bit",
+            asked=asked[index],
+            carried=carried[index],
+            cut=cut[index],
+            waiting=waiting[index],
+            used=used[index],
+            busy=used[index] / offered if offered else 0.0,
+        )
+        for index, link in enumerate(links)
+        if (asked[index] or used[index]) and (offered := offered_by(link, now_s)) < inf
+    ]
 
 
 class Carrier(Protocol):

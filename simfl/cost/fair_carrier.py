@@ -10,13 +10,13 @@ from heapq import heappop, heappush
 from math import inf, isinf
 
 from simfl.cost.bundles import Bundles
-from simfl.cost.carrier import LinkUse, Ways
+from simfl.cost.carrier import LinkUse, Ways, uses_of
 from simfl.cost.corrections import message_bound_bps, rate_bound_bps, slow_start_s
 from simfl.cost.fair import fitting
 from simfl.cost.flows import Flows
 from simfl.cost.framing import UNFRAMED
 from simfl.cost.route import Route, route_of
-from simfl.cost.wires import Link, capacity_of, offered_by
+from simfl.cost.wires import Link, capacity_of
 
 
 @dataclass(slots=True)
@@ -152,20 +152,15 @@ class FairCarrier:
             left_bits = self._flows.left_bits(now_s, flow)
             for link, share in zip(way.links, way.usage, strict=True):
                 waiting[link] += share * left_bits
-        return [
-            LinkUse(
-                name=link.name,
-                unit="s" if link.cell else "bit",
-                asked=asked[index],
-                carried=carried[index],
-                cut=self._cut[index],
-                waiting=waiting[index],
-                used=carried[index],
-                busy=carried[index] / offered if (offered := offered_by(link, now_s)) else 0.0,
-            )
-            for index, link in enumerate(self._ways.links)
-            if asked[index]
-        ]
+        return uses_of(
+            self._ways.links,
+            asked=asked,
+            carried=carried,
+            cut=self._cut,
+            waiting=waiting,
+            used=carried,
+            now_s=now_s,
+        )
 
     def _follow(self, now_s: float) -> None:
         """Let the rates of links in use change when they do; who is idle is let go."""

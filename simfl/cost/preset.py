@@ -12,7 +12,7 @@ from simfl import resources
 from simfl.cost.device import Figure
 from simfl.errors import CostError, ScenarioError, did_you_mean
 from simfl.options import Duration, Options, Positive, Rate, Size
-from simfl.strict import line_of, parse_yaml, validate
+from simfl.strict import read
 
 FOLDER: Final = "device_models/links"
 GRADES: Final = ("measured", "spec", "derived", "assumed")
@@ -124,16 +124,7 @@ def load_preset(name: str, folder: Path = Path()) -> LinkPreset:
     path = resources.find(FOLDER, name)
     if path is None:
         raise CostError(f"unknown link preset '{name}'; {did_you_mean(name, preset_names())}")
-    path = folder / path
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise CostError(
-            f"{path}: {reason}; give a link file or a name of simfl list links"
-        ) from error
-    try:
-        data, lines = parse_yaml(text, str(path))
-        return validate(LinkPreset, data, lambda where: f"{path}:{line_of(where, lines)}")
+        return read(LinkPreset, folder / path, "give a link file or a name of simfl list links")
     except ScenarioError as error:
         raise CostError(str(error)) from error

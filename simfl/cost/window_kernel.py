@@ -108,6 +108,13 @@ def _offered_bps(t: Any, f: Any) -> Any:
 
 
 @njit(cache=True)
+def _spare(t: Any, link: Any) -> Any:
+    """What acknowledgements leave of a link."""
+    capacity = t.links[link].capacity
+    return max(capacity - t.links[link].reserved, (1 - _RESERVE_MOST) * capacity)
+
+
+@njit(cache=True)
 def _fill(t: Any) -> None:
     """Weighted max-min rates of what is sent now; every bottleneck at once, pass after pass.
 
@@ -115,10 +122,7 @@ def _fill(t: Any) -> None:
     the flow that is offered least is the one that no other could be better for.
     """
     for link in t.used_links:
-        t.links[link].left = max(
-            t.links[link].capacity - t.links[link].reserved,
-            (1 - _RESERVE_MOST) * t.links[link].capacity,
-        )
+        t.links[link].left = _spare(t, link)
         t.links[link].demand = 0.0
     growing = 0
     for f in t.active:
@@ -161,10 +165,7 @@ def _fill(t: Any) -> None:
                             break
         for link in t.used_links:
             t.links[link].demand = 0.0
-            t.links[link].left = max(
-                t.links[link].capacity - t.links[link].reserved,
-                (1 - _RESERVE_MOST) * t.links[link].capacity,
-            )
+            t.links[link].left = _spare(t, link)
         for f in t.active:
             if t.flows[f].state == SENDING:
                 for h in range(t.flows[f].hops):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from simfl.cost import window_kernel as kernel
 from simfl.cost import window_tables as tables
-from simfl.cost.carrier import LinkUse
+from simfl.cost.carrier import LinkUse, uses_of
 from simfl.cost.route import Route
 from simfl.cost.transport import HEADER_BYTES, Transport
-from simfl.cost.wires import Link, Path, capacity_of, offered_by
+from simfl.cost.wires import Link, Path, capacity_of
 
 # what waits in front of a link of which nothing is said: 100 ms of its rate, at least 64 KiB
 # (assumed; the depth that operators' gear of 2010 to 2020 is most often configured to)
@@ -89,6 +89,8 @@ class WindowFlows:
         self._ahead: _Ahead | None = None
         self._in_use: tuple[NDArray[np.int64], ...] | None = None
         self._traced = np.array([i for i, link in enumerate(links) if link.trace], np.int64)
+        # those of them that are in use, and when each one's rate changes next
+        self._followed: list[int] = []
         self._changes: dict[int, float] = {}
         self._asked = np.zeros(len(links))
         self._cut = np.zeros(len(links))
@@ -112,7 +114,6 @@ class WindowFlows:
         transport = self._transport
         self._flows[slot] = np.zeros((), tables.FLOW)
         flow = self._flows[slot]
-
         flow["key"], flow["state"] = key % 2**64, tables.WAITING
         flow["control"] = _CONTROLS[transport.congestion_control]
         flow["hops"], flow["back_hops"] = len(path.out), len(path.back)
@@ -196,20 +197,15 @@ class WindowFlows:
         for _, _, slot in self._active:
             for link, left in self._waiting(slot):
                 waiting[link] += left
-        return [
-            LinkUse(
-                name=link.name,
-                unit="s" if link.cell else "bit",
-                asked=float(self._asked[index]),
-                carried=float(self._links[index]["carried"]),
-                cut=float(self._cut[index]),
-                waiting=float(waiting[index]),
-                used=float(self._links[index]["used"]),
-                busy=float(self._links[index]["used"]) / offered,
-            )
-            for index, link in enumerate(self._given)
-            if self._links[index]["used"] and (offered := offered_by(link, now_s)) < inf
-        ]
+        return uses_of(
+            self._given,
+            asked=self._asked.tolist(),
+            carried=self._links["carried"].tolist(),
+            cut=self._cut.tolist(),
+            waiting=waiting.tolist(),
+            used=self._links["used"].tolist(),
+            now_s=now_s,
+        )
 
     def _waiting(self, slot: int) -> Iterator[tuple[int, float]]:
         """What a flow has still to send, by link."""
@@ -237,7 +233,7 @@ class WindowFlows:
 
     def _look_ahead(self) -> None:
         """Play on until a flow ends, keeping what there was: something may come before."""
-        active, links, queues = self._arrays()[:3]
+        active, links, queues = self._arrays()
         self._ahead = _Ahead(
             self._clock_s, self._due_s, inf, self._clock_s,
             self._flows[active], self._links[links], self._queues[queues],
@@ -248,7 +244,7 @@ class WindowFlows:
             )
 
     def _restore(self, ahead: _Ahead) -> None:
-        active, links, queues = self._arrays()[:3]
+        active, links, queues = self._arrays()
         self._flows[active], self._links[links] = ahead.flows, ahead.links
         self._queues[queues] = ahead.queues
         self._clock_s, self._due_s = ahead.from_s, ahead.due_s
@@ -279,19 +275,20 @@ class WindowFlows:
                 np.unique(np.concatenate(crossed[::2])),
                 np.unique(np.concatenate(crossed[1::2])),
             )
-            for link in np.intersect1d(self._traced, self._in_use[1]).tolist():
+            self._followed = np.intersect1d(self._traced, self._in_use[1]).tolist()
+            for link in self._followed:
                 self._follow(link)
         return self._in_use
 
     def _next_change_s(self) -> float:
         if not len(self._traced):
             return inf
-        in_use = np.intersect1d(self._traced, self._arrays()[1]).tolist()
-        return min((self._changes[link] for link in in_use), default=inf)
+        self._arrays()
+        return min((self._changes[link] for link in self._followed), default=inf)
 
     def _change_capacities(self) -> None:
         """Let the rates of links in use change that are due to."""
-        for link in np.intersect1d(self._traced, self._arrays()[1]).tolist():
+        for link in self._followed:
             if self._changes[link] <= self._clock_s:
                 self._follow(link)
         self._share()

@@ -13,8 +13,8 @@ import networkx as nx
 
 from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.transport import FLUID, Transport
-from simfl.cost.wires import Link
-from simfl.networks.base import CORE, SERVER, Ground, NetworkKind, join, no_server_keys
+from simfl.cost.wires import SERVER, Link
+from simfl.networks.base import CORE, Ground, NetworkKind, join, no_server_keys
 from simfl.options import Duration, Options, Rate
 from simfl.registry import NETWORKS
 

@@ -13,12 +13,11 @@ from pydantic import Field
 
 from simfl.cost.framing import Framing
 from simfl.cost.transport import Transport
-from simfl.cost.wires import Link, Wires
+from simfl.cost.wires import SERVER, Link, Wires
 from simfl.errors import OptionError, did_you_mean
 from simfl.networks.routes import GraphWires, islands
 from simfl.options import Options
 
-SERVER: Final = "server"
 CORE: Final = "(core)"
 """Where access links meet; it never limits. No scenario's node can have such a name."""
 _SHOWN: Final = 5

@@ -13,10 +13,10 @@ import networkx as nx
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from simfl.cost.wires import SERVER
 from simfl.errors import OptionError
 from simfl.networks.base import (
     CORE,
-    SERVER,
     Ground,
     NetworkKind,
     NetworkOptions,

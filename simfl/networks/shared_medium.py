@@ -18,9 +18,9 @@ from pydantic import Field
 
 from simfl.cost.framing import UNFRAMED, Framing
 from simfl.cost.transport import FLUID, Transport
-from simfl.cost.wires import Cell, Link
+from simfl.cost.wires import SERVER, Cell, Link
 from simfl.errors import OptionError
-from simfl.networks.base import SERVER, Ground, NetworkKind, join, known
+from simfl.networks.base import Ground, NetworkKind, join, known
 from simfl.options import Duration, Options, Rate
 from simfl.registry import NETWORKS
 

@@ -8,9 +8,9 @@ from typing import Final
 import networkx as nx
 from pydantic import Field
 
+from simfl.cost.wires import SERVER
 from simfl.networks.base import (
     CORE,
-    SERVER,
     Ground,
     NetworkKind,
     NetworkOptions,
