@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from simfl.cost.device import StackDevice
+from simfl.cost.device import Device
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
 from simfl.devices import load_device
@@ -28,7 +28,7 @@ _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
 _THREADS: Final = 1
 
 
-def check(scenario: Scenario) -> tuple[dict[str, StackDevice], Wiring]:
+def check(scenario: Scenario) -> tuple[dict[str, Device], Wiring]:
     """The devices and the network that a scenario names, and whether they fit; no data is opened.
 
     Raises:
@@ -125,7 +125,7 @@ def _placed(scenario: Scenario, where: Where, error: OptionError) -> ScenarioErr
     return scenario.located((*where, *error.option.split(".")), error.message)
 
 
-def _wiring(scenario: Scenario, devices: Mapping[str, StackDevice]) -> Wiring:
+def _wiring(scenario: Scenario, devices: Mapping[str, Device]) -> Wiring:
     """The scenario's network over node names."""
     choice = scenario.platform.network
     ground = Ground(

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from simfl import registry, resources
-from simfl.cost.preset import GRADES, load_preset, preset_names
+from simfl.cost.figures import GRADES
+from simfl.cost.preset import load_preset, preset_names
 from simfl.devices import load_device
 from simfl.units import exact, show_seconds
 

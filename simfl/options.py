@@ -80,5 +80,9 @@ ComputeRate = Annotated[float, *_quantity("compute")]
 """A computing rate above zero, in FLOP per second."""
 Throughput = Annotated[float, *_quantity("throughput")]
 """A memory rate above zero, here in bytes per second."""
+Power = Annotated[float, *_quantity("power", zero=True)]
+"""A power of at least zero, in watts."""
+Energy = Annotated[float, *_quantity("energy")]
+"""An energy above zero, in joules."""
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

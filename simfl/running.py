@@ -16,7 +16,7 @@ import simpy
 from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
-from simfl.cost.device import StackDevice
+from simfl.cost.device import Device
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
@@ -45,7 +45,7 @@ class Parts:
     problem: Problem
     algorithm: AnyAlgorithm
     codec: Any
-    devices: dict[str, StackDevice]
+    devices: dict[str, Device]
     wiring: Wiring
     overlay: nx.Graph[str]
 

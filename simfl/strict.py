@@ -38,8 +38,8 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            where = item["loc"]
-            owner = _model_at(model, data, where[:-1])
+            owner = _model_at(model, data, item["loc"][:-1])
+            where = _as_written(item["loc"], data)
             path = ".".join(map(str, where)) or "file"
             lines.append(f"{place(where)}: {path}: {_message(dict(item), where, owner)}")
         raise ScenarioError("\n".join(dict.fromkeys(lines))) from None
@@ -122,18 +122,52 @@ def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) -
             _walk(value, (*where, index), lines, source)
 
 
+def _as_written(where: Where, data: object) -> Where:
+    """A path without the tags that pydantic puts into it, where a key chooses among models."""
+    path: list[str | int] = []
+    for part in where:
+        tag = isinstance(data, dict) and part not in data and part in _texts(data)
+        if not tag or part == where[-1]:
+            path.append(part)
+            inside = isinstance(data, dict) or (isinstance(data, list) and isinstance(part, int))
+            data = _item(data, part) if inside else None
+    return tuple(path)
+
+
+def _texts(data: dict[Any, Any]) -> list[str]:
+    return [value for value in data.values() if isinstance(value, str)]
+
+
+def _item(data: Any, part: str | int) -> Any:
+    try:
+        return data[part]
+    except (KeyError, IndexError):
+        return None
+
+
 def _model_at(model: type[BaseModel], data: object, where: Where) -> type[BaseModel]:
     """The model whose keys stand at a path of the data; of a plug-in, the options it registered."""
+    choice: list[type[BaseModel]] = []
     for part in where:
+        tagged = [m for m in choice if part in _tags(m)]
+        if tagged:
+            model, choice = tagged[0], []
+            continue
         info = model.model_fields.get(str(part))
         found = _models(info.annotation) if info else []
         data = data.get(part) if isinstance(data, dict) else None
-        model = (found or [model])[0]
+        model, choice = (found or [model])[0], found
         registry = getattr(model, "registry", None)
         name = data.get(getattr(model, "tag", "name")) if isinstance(data, dict) else None
         if registry is not None and name in registry.names():
             model = registry.get(name).options
     return model
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What its key ``kind`` may say, to choose it among others."""
+    kind = model.model_fields.get("kind")
+    return get_args(kind.annotation) if kind else ()
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -149,6 +183,12 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
         return f"unknown key; {did_you_mean(str(where[-1]), owner.model_fields)}"
     if kind == "missing":
         return "missing; add this key"
+    if kind == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        mend = did_you_mean(str(context["tag"]), tags)
+        return f"unknown {context['discriminator']} '{context['tag']}'; {mend}"
+    if kind == "union_tag_not_found":
+        return f"no {context['discriminator']}; add this key"
     if kind == "value_error":
         return str(context["error"])
     if kind in _BOUNDS:

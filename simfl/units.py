@@ -22,6 +22,8 @@ UNITS: Final[dict[str, dict[str, float]]] = {
     "size": {f"{p}B": f for p, f in (_SI | _IEC).items()},
     "compute": {f"{p}flop/s": f for p, f in _SI.items()},
     "throughput": {f"{p}B/s": f for p, f in (_SI | _IEC).items()},  # bytes per second
+    "power": {"uW": 1e-6, "mW": 1e-3, "W": 1.0, "kW": 1e3},
+    "energy": {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "mWh": 3.6, "Wh": 3600.0, "kWh": 3.6e6},
 }
 EXAMPLES: Final = {
     "time": "5 ms",
@@ -29,13 +31,15 @@ EXAMPLES: Final = {
     "size": "1 MiB",
     "compute": "1.02 Gflop/s",
     "throughput": "2550 MB/s",
+    "power": "3.5 W",
+    "energy": "11 Wh",
 }
 _NUMBER: Final = r"[-+]?[0-9]+(?:_[0-9]+)*\.?[0-9]*(?:[eE][-+]?[0-9]+)?"
 _QUANTITY: Final = re.compile(rf"\s*({_NUMBER})\s*(\S*)\s*")
 
 
 def parse(text: object, dimension: str) -> float:
-    """Read a quantity, in SI base units: seconds, bits per second, bytes or FLOP per second.
+    """Read a quantity, in SI base units: seconds, bits per second, bytes, watts...
 
     Args:
         text: a number and a unit, such as ``"20 Mbit/s"``.

@@ -75,7 +75,13 @@ class Storage(Enum):
 
     DENSE = "dense"
     MASKED = "masked"  # dense kernel, a mask multiplied in
-    SPARSE = "sparse"  # coordinate list
+    COO = "coo"  # coordinate list
+    CSR = "csr"  # compressed sparse rows
+
+    @property
+    def sparse(self) -> bool:
+        """Whether only what is stored is computed with."""
+        return self in (Storage.COO, Storage.CSR)
 
 
 class Passes(Enum):
@@ -85,22 +91,59 @@ class Passes(Enum):
     TRAIN = "train"  # forward, and backward by weights and inputs
 
 
+class Kind(Enum):
+    """Sorts of operations that take their time in the same way."""
+
+    LINEAR = "linear"  # a matrix product, with weights or between activations
+    CONV = "conv"
+    DEPTHWISE = "depthwise"  # a convolution with a filter for each channel
+    ACTIVATION = "activation"  # ReLU and its like: one number from one number
+    NORM = "norm"  # batch, layer and group normalisation
+    POOL = "pool"
+    OTHER = "other"  # additions, concatenations, dropout: memory goes by
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerWork:
-    """One layer with weights.
+class Operation:
+    """One operation of a network, counted from shapes.
 
     Attributes:
+        name: of its weight; of an operation without, what it does.
         macs: multiply-accumulates of one sample's dense forward pass (1 MAC = 2 FLOP).
+        products: how many more such passes going backward takes: 2, by weights and by inputs; 1
+            where nothing before it is trained, or it has no weights of its own; 0 where neither.
+        inputs: numbers of one sample that it reads.
+        outputs: numbers of one sample that it makes.
+        channels: of a convolution, input channels in a group.
+        window: of a convolution, positions of its kernel: 9 for 3 x 3.
         weights: entries of the dense weight.
-        nonzero: stored entries of the weight.
+        parameters: entries of all that it trains, biases too.
+        tensors: in how many tensors.
     """
 
     name: str
-    kind: str
-    macs: int
-    weights: int
-    nonzero: int
-    storage: Storage
+    kind: Kind
+    macs: int = 0
+    products: int = 2
+    inputs: int = 0
+    outputs: int = 0
+    channels: int = 0
+    window: int = 0
+    weights: int = 0
+    parameters: int = 0
+    tensors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWork(Operation):
+    """An operation and how its weight is held.
+
+    Attributes:
+        nonzero: stored entries of the weight.
+    """
+
+    nonzero: int = 0
+    storage: Storage = Storage.DENSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +151,12 @@ class Workload:
     """What one computation asks of a device.
 
     Attributes:
-        model: the architecture's name, for a device's list of what it cannot hold.
+        model: the architecture's name, for what a device knows of models.
+        layers: its operations, in the order of the forward pass.
         samples: sample passes in all (steps x batch).
         steps: optimiser steps (or inference batches): each pays the device's floor.
+        batch: the most samples that are in memory at once.
+        slots: numbers that the optimiser keeps for each parameter: 1 with momentum.
         sessions: trainings begun anew (data loaded, loop set up); each has a cost.
         moved_bytes: memory traffic outside the layers: averaging, copying, masking.
     """
@@ -119,6 +165,8 @@ class Workload:
     layers: tuple[LayerWork, ...] = ()
     samples: int = 0
     steps: int = 0
+    batch: int = 0
+    slots: int = 0
     sessions: int = 0
     passes: Passes = Passes.TRAIN
     moved_bytes: int = 0

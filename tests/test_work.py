@@ -1,4 +1,4 @@
-from simfl.work import LayerWork, Manifest, Storage, TensorInfo, Workload
+from simfl.work import Kind, LayerWork, Manifest, Storage, TensorInfo, Workload
 
 
 def info(nonzero: int = 5, name: str = "w") -> TensorInfo:
@@ -17,7 +17,7 @@ def test_a_scalar_has_one_entry() -> None:
 
 
 def test_macs_are_of_all_sample_passes() -> None:
-    layer = LayerWork(name="w", kind="linear", macs=7, weights=7, nonzero=2, storage=Storage.SPARSE)
+    layer = LayerWork(name="w", kind=Kind.LINEAR, macs=7, weights=7, nonzero=2, storage=Storage.COO)
     assert Workload(layers=(layer, layer), samples=3, steps=1).macs == 42
 
 

@@ -16,7 +16,7 @@ from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
 from simfl.tensors import NamedTensors, manifest_of
-from simfl.work import LayerWork, Manifest, Storage, Workload
+from simfl.work import Kind, Manifest, Storage, Workload
 
 _FLOAT_BYTES = 4
 
@@ -185,22 +185,27 @@ class AveragedSGD(Generic[O_co]):
             return known
         stored = {t.name: t for t in state.tensors}
         layers = tuple(
-            LayerWork(
-                name=layer.weight,
-                kind=layer.kind,
-                macs=layer.macs,
-                weights=stored[layer.weight].size,
-                nonzero=stored[layer.weight].nonzero,
-                storage=self.storage(layer.kind, pruned=stored[layer.weight].pruned),
+            replace(
+                layer,
+                nonzero=stored[layer.name].nonzero,
+                storage=self.storage(layer.kind, pruned=stored[layer.name].pruned),
             )
-            for layer in self.problem.architecture.layers
+            if layer.weights
+            else layer
+            for layer in self.problem.architecture.operations
         )
-        name = self.problem.architecture.name
-        work = Workload(model=name, layers=layers, steps=steps, samples=samples)
+        work = Workload(
+            model=self.problem.architecture.name,
+            layers=layers,
+            steps=steps,
+            samples=samples,
+            batch=min(samples, self.problem.local.batch_size),
+            slots=1 if self.problem.local.momentum else 0,
+        )
         self._trainings[state, steps, samples] = work
         return work
 
-    def storage(self, kind: str, *, pruned: bool) -> Storage:
+    def storage(self, kind: Kind, *, pruned: bool) -> Storage:
         """How a client holds a layer while it trains."""
         return Storage.MASKED if pruned else Storage.DENSE
 

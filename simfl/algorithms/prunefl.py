@@ -29,7 +29,7 @@ from simfl.pruning.masks import drop_smallest, full, remaining_after
 from simfl.pruning.scores import magnitude, random
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Masks, NamedTensors
-from simfl.work import Manifest, Storage, Workload
+from simfl.work import Kind, Manifest, Storage, Workload
 
 MAX_LEVEL = 30
 Level = Annotated[int, Field(ge=0, le=MAX_LEVEL)]
@@ -173,11 +173,11 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
             tensors.append(replace(info, nonzero=kept))
         return Manifest(tensors=tuple(tensors))
 
-    def storage(self, kind: str, *, pruned: bool) -> Storage:
+    def storage(self, kind: Kind, *, pruned: bool) -> Storage:
         """Pruned matrices are sparse, pruned convolutions masked (section 4.3)."""
         if not pruned:
             return Storage.DENSE
-        return Storage.SPARSE if kind == "linear" else Storage.MASKED
+        return Storage.COO if kind is Kind.LINEAR else Storage.MASKED
 
     def holds_from(self, fits: Callable[[Workload], bool]) -> str:
         """The first level that fits."""

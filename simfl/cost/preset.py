@@ -9,14 +9,12 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from simfl import resources
-from simfl.cost.device import Figure
+from simfl.cost.figures import Figure
 from simfl.errors import CostError, ScenarioError, did_you_mean
 from simfl.options import Duration, Options, Positive, Rate, Size
 from simfl.strict import read
 
 FOLDER: Final = "device_models/links"
-GRADES: Final = ("measured", "spec", "derived", "assumed")
-"""How a figure is known, the best first."""
 
 
 class LinkRate(Figure):

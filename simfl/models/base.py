@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from simfl.options import Options
+from simfl.work import LayerWork
 
 LayerKind = Literal["linear", "conv"]
 Init = Literal["kaiming_fan_in", "kaiming_fan_out"]
@@ -51,6 +52,8 @@ class Architecture:
     """A model that can be built anywhere: name, builder, and what it declares.
 
     Attributes:
+        layers: those with weights to prune.
+        operations: all that a training step does, counted.
         sample_shape: the shape of one input, (channels, height, width).
         options: the scenario's; with name, shape and classes they say which network it is.
         least_batch: samples that a training step needs: 2 where batch normalisation is given one
@@ -60,6 +63,7 @@ class Architecture:
     name: str
     build: Callable[[], nn.Module]
     layers: tuple[LayerInfo, ...]
+    operations: tuple[LayerWork, ...]
     sample_shape: tuple[int, int, int]
     classes: int
     options: ModelOptions

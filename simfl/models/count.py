@@ -1,14 +1,29 @@
-"""What a model declares of its layers, by one forward pass over tensors without data."""
+"""What a network computes, counted from shapes: one training step over tensors without data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from simfl.models.base import Architecture, LayerInfo, LayerKind, ModelOptions
+from simfl.errors import CostError
+from simfl.models.base import Architecture, LayerInfo, ModelOptions
+from simfl.work import Kind, LayerWork, Operation, Passes, Storage, Workload
+
+_PRODUCTS: Final = ("mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product")
+_ACTIVATIONS: Final = (
+    *("relu", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "softplus"),
+    *("sigmoid", "tanh", "hardswish", "hardsigmoid", "clamp", "threshold", "log_sigmoid"),
+)
+_SPARES: Final = ("t", "transpose", "view", "reshape", "_unsafe_view", "clone", "mul", "expand")
+_IDLE: Final = ("detach", "alias", "_unsafe_view", "empty", "zeros", "ones")
+_TRIED: Final = (2, 4)  # samples; batch normalisation needs two
 
 
 def declare(
@@ -19,16 +34,79 @@ def declare(
     classes: int,
     sample_shape: tuple[int, int, int],
 ) -> Architecture:
-    """The architecture that ``build`` makes, its layers counted."""
+    """The architecture that ``build`` makes, its operations counted."""
+    found = operations(build, sample_shape)
     return Architecture(
         name=name,
         build=build,
-        layers=count_layers(build, sample_shape),
+        layers=layers_of(found),
+        operations=found,
         sample_shape=sample_shape,
         classes=classes,
         options=options,
         least_batch=_least_batch(build, sample_shape),
     )
+
+
+def workload(
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    *,
+    batch: int,
+    steps: int = 1,
+    passes: Passes = Passes.TRAIN,
+    storage: dict[str, Storage] | None = None,
+) -> Workload:
+    """What training any module asks of a device; it is not changed, and its data is not looked at.
+
+    Args:
+        module: takes a tensor (batch, *sample_shape), gives a tensor of outputs.
+        sample_shape: of one input.
+        batch: samples of a step.
+        steps: how many.
+        passes: training, or a forward pass alone.
+        storage: by weight name, how it is held where that is not dense; stored entries are then
+            those that are not zero. A weight that is multiplied by a mask in the forward pass, as
+            `torch.nn.utils.prune` does, is seen to be masked.
+
+    Raises:
+        CostError: the module does not run on shapes alone, or has no such weight.
+    """
+    found = operations(lambda: _copy(module), sample_shape)
+    held, values = storage or {}, dict(module.named_parameters())
+    unknown = set(held) - {operation.name for operation in found}
+    if unknown:
+        raise CostError(f"no operation has the weight {sorted(unknown)[0]}; see named_parameters()")
+    layers = tuple(
+        replace(o, storage=held[o.name], nonzero=int(values[o.name].count_nonzero()))
+        if o.name in held
+        else o
+        for o in found
+    )
+    return Workload(
+        model=type(module).__name__,
+        layers=layers,
+        samples=steps * batch,
+        steps=steps,
+        batch=batch,
+        passes=passes,
+    )
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """Also of one whose weights are computed from others, which PyTorch does not copy."""
+    computed = (t for m in module.modules() for t in vars(m).values() if isinstance(t, Tensor))
+    return deepcopy(module, {id(t): t.detach() for t in computed})
+
+
+def layers_of(found: Iterable[Operation]) -> tuple[LayerInfo, ...]:
+    """The linear and convolutional layers among the operations, in their order."""
+    layers = [
+        LayerInfo(weight=o.name, kind="linear" if o.kind is Kind.LINEAR else "conv", macs=o.macs)
+        for o in found
+        if o.weights and o.kind in (Kind.LINEAR, Kind.CONV, Kind.DEPTHWISE)
+    ]
+    return (*layers[:-1], *(replace(layer, output=True) for layer in layers[-1:]))
 
 
 def _least_batch(build: Callable[[], nn.Module], sample_shape: tuple[int, int, int]) -> int:
@@ -41,32 +119,137 @@ def _least_batch(build: Callable[[], nn.Module], sample_shape: tuple[int, int, i
     return 1
 
 
-def count_layers(
-    build: Callable[[], nn.Module], sample_shape: tuple[int, int, int]
-) -> tuple[LayerInfo, ...]:
-    """The layers with weights, in the order of the forward pass.
+def operations(
+    build: Callable[[], nn.Module], sample_shape: tuple[int, ...]
+) -> tuple[LayerWork, ...]:
+    """What a forward pass in training does, in its order; views and counters cost nothing.
 
-    A linear layer does in x out MACs per sample; a convolution, weights x output positions; batch
-    normalisation has weights, but does none.
+    Run twice, with two batch sizes: what grows with the batch is the samples' own.
+
+    Raises:
+        CostError: it does not run on shapes alone.
     """
+    module = build().to("meta").train()
     with torch.device("meta"):
-        module = build().eval()
-        sample = torch.empty((1, *sample_shape))
-    found: list[LayerInfo] = []
+        few, many = (_run(module, torch.empty((n, *sample_shape))) for n in _TRIED)
+    if [o.name for o in few] != [o.name for o in many]:
+        raise CostError(f"{type(module).__name__}: what it does depends on the batch; give a layer")
+    span = _TRIED[1] - _TRIED[0]
 
-    def note(name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        if isinstance(layer, nn.Linear):
-            kind: LayerKind = "linear"
-            positions = output[0].numel() // layer.out_features
+    return tuple(
+        replace(
+            one,
+            macs=(two.macs - one.macs) // span,
+            inputs=(two.inputs - one.inputs) // span,
+            outputs=(two.outputs - one.outputs) // span,
+        )
+        for one, two in zip(few, many, strict=True)
+        if one.outputs != two.outputs
+    )
+
+
+def _run(module: nn.Module, samples: Tensor) -> list[LayerWork]:
+    counting = _Counting({id(p): name for name, p in module.named_parameters()})
+    try:
+        with torch.enable_grad(), counting:
+            module(samples)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CostError(
+            f"{type(module).__name__} cannot be counted on an input of "
+            f"{'x'.join(map(str, samples.shape[1:]))}: {reason}"
+        ) from error
+    return counting.found
+
+
+class _Counting(TorchDispatchMode):
+    """Notes each operation that makes new numbers.
+
+    Args:
+        names: of parameters, by their identity.
+    """
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self.found: list[LayerWork] = []
+        self._names, self._masked = names, set[str]()
+        # identities are good as long as the tensors live
+        self._kept: list[Tensor] = []
+
+    def __torch_dispatch__(  # the signature is PyTorch's
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        result = out[0] if isinstance(out, tuple | list) else out
+        if not isinstance(result, Tensor):
+            return out
+        self._kept.append(result)
+        tensors = [t for t in _flat(args) if isinstance(t, Tensor)]
+        word = str(func.overloadpacket).removeprefix("aten.").removesuffix("_")
+        weights = [t for t in tensors if id(t) in self._names]
+        if weights and word in _SPARES and len(tensors) <= 2 and _same(result, weights[0]):
+            # a weight turned, or with its mask: still that weight
+            name = self._names[id(result)] = self._names[id(weights[0])]
+            if word == "mul":
+                self._masked.add(name)
+        elif tensors and not func.is_view and not word.startswith(_IDLE):
+            self.found.append(self._operation(func, word, args, kwargs or {}, out))
+        return out
+
+    def _operation(self, func: Any, word: str, args: Any, kwargs: Any, out: Any) -> LayerWork:
+        tensors = [t for t in _flat(args) if isinstance(t, Tensor)]
+        result = out[0] if isinstance(out, tuple | list) else out
+        weights = [t for t in tensors if id(t) in self._names]
+        data = [t for t in tensors if id(t) not in self._names and t.dim() > 0]
+        flops = flop_registry.get(func.overloadpacket)
+        macs = 0 if flops is None else int(flops(*args, **kwargs, out_val=out)) // 2
+        main = max(weights, key=lambda t: t.dim(), default=None)
+        name = word if main is None else self._names[id(main)]
+        entries = main.numel() if main is not None and main.dim() > 1 else 0
+        if word == "convolution" and main is not None:
+            depthwise = args[8] > 1 and main.shape[1] == 1
+            kind = Kind.DEPTHWISE if depthwise else Kind.CONV
         else:
-            kind, positions = "conv", output[0, 0].numel()
-        macs = layer.get_parameter("weight").numel() * positions
-        found.append(LayerInfo(weight=f"{name}.weight", kind=kind, macs=macs))
+            kind = _kind(word)
+        trained = sum(t.requires_grad for t in weights)
+        comes_back = sum(t.requires_grad for t in data)
+        is_conv = kind in (Kind.CONV, Kind.DEPTHWISE) and main is not None
+        return LayerWork(
+            name=name,
+            kind=kind,
+            macs=macs,
+            products=min(2, (trained > 0) + comes_back),
+            inputs=sum(t.numel() for t in data),
+            outputs=result.numel(),
+            channels=main.shape[1] if is_conv and main is not None else 0,
+            window=main[0, 0].numel() if is_conv and main is not None else 0,
+            weights=entries,
+            parameters=sum(t.numel() for t in weights),
+            tensors=len(weights),
+            nonzero=entries,
+            storage=Storage.MASKED if name in self._masked else Storage.DENSE,
+        )
 
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            layer.register_forward_hook(partial(note, name))
-    module(sample)
-    last = found[-1]
-    output = LayerInfo(weight=last.weight, kind=last.kind, macs=last.macs, output=True)
-    return (*found[:-1], output)
+
+def _flat(args: Iterable[Any]) -> Iterable[Any]:
+    for arg in args:
+        if isinstance(arg, tuple | list):
+            yield from _flat(arg)
+        else:
+            yield arg
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.numel() == other.numel()
+
+
+def _kind(word: str) -> Kind:
+    if word.startswith(_PRODUCTS):
+        return Kind.LINEAR
+    if word.startswith(_ACTIVATIONS):
+        return Kind.ACTIVATION
+    if "norm" in word:
+        return Kind.NORM
+    if "pool" in word or word == "mean":
+        return Kind.POOL
+    return Kind.OTHER

@@ -1,4 +1,3 @@
-from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import nn
 from simfl.errors import OptionError
 from simfl.learning.network import AutogradNetwork
 from simfl.models.base import Architecture, Init, initialise
-from simfl.models.count import count_layers
+from simfl.models.count import layers_of, operations
 from simfl.registry import MODELS
 
 CLASSES = 10
@@ -234,7 +233,7 @@ def _convolutions() -> nn.Module:
 
 
 def test_convolutions_count_weights_times_positions() -> None:
-    layers = count_layers(partial(_convolutions), (3, 16, 16))
+    layers = layers_of(operations(_convolutions, (3, 16, 16)))
     assert [(layer.weight, layer.kind, layer.macs, layer.output) for layer in layers] == [
         ("0.weight", "conv", 3 * 8 * 9 * 64, False),
         ("2.weight", "conv", 4 * 4 * 25 * 16, False),

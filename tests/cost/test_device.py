@@ -7,37 +7,59 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simfl.cost.device import StackDevice
+from simfl.cost.compact import Compact
+from simfl.cost.device import Device
 from simfl.devices import load_device
 from simfl.errors import CostError, DeviceMemoryError
 from simfl.resources import names
-from simfl.work import LayerWork, Passes, Storage, Workload
+from simfl.work import Kind, LayerWork, Passes, Storage, Workload
 
-SOURCE = {"kind": "measured", "source": "the bench in the corner"}
+SOURCE = {"kind": "measured", "source": "the bench in the corner", "log_sd": 0.1}
 BENCH: dict[str, Any] = {
     "name": "bench",
     "description": "a board of round numbers",
     "stack": "none",
     "ram": {"value": "1 GiB", **SOURCE},
-    "step": {"value": "10 ms", **SOURCE},
-    "sparse_weight": {"value": "100 ns", **SOURCE},
-    "dense_rate": {"value": "6 Gflop/s", **SOURCE},
-    "session": {"value": "2 s", **SOURCE},
     "memory_rate": {"value": "1 GB/s", **SOURCE},
 }
+TRAIN: dict[str, Any] = {
+    "step": {"value": "10 ms", **SOURCE},
+    "coo_weight": {"value": "100 ns", **SOURCE},
+    "dense_rate": {"value": "6 Gflop/s", **SOURCE},
+}
+SESSION = {"value": "2 s", **SOURCE}
 
 
-def bench(**changes: Any) -> StackDevice:
-    return StackDevice.model_validate({k: v for k, v in (BENCH | changes).items() if v is not None})
+def described(session: Any = SESSION, **changes: Any) -> dict[str, Any]:
+    """The board, with other figures of its kernels, or with other keys; None leaves one out."""
+    kernels = TRAIN | {k: v for k, v in changes.items() if k in TRAIN or k not in KEYS}
+    cost = {"kind": "compact", "train": some(kernels)} | some({"session": session})
+    return some(BENCH | {"cost": cost} | {k: v for k, v in changes.items() if k in KEYS})
+
+
+KEYS = set(Device.model_fields)
+
+
+def some(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if v is not None}
+
+
+def bench(session: Any = SESSION, **changes: Any) -> Device:
+    return Device.model_validate(described(session, **changes))
 
 
 def layer(storage: Storage, *, macs: int = 1000, nonzero: int = 300) -> LayerWork:
     return LayerWork(
-        name="fc.weight", kind="linear", macs=macs, weights=1000, nonzero=nonzero, storage=storage
+        name="fc.weight",
+        kind=Kind.LINEAR,
+        macs=macs,
+        weights=1000,
+        nonzero=nonzero,
+        storage=storage,
     )
 
 
-SPARSE, MASKED, DENSE = (layer(s) for s in (Storage.SPARSE, Storage.MASKED, Storage.DENSE))
+SPARSE, MASKED, DENSE = (layer(s) for s in (Storage.COO, Storage.MASKED, Storage.DENSE))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +96,7 @@ def test_a_board_without_sessions_begins_at_once() -> None:
 @pytest.mark.parametrize(
     ("figure", "work", "message"),
     [
-        ("sparse_weight", SPARSE, r"device 'bench' has no figure for sparse layers \(fc\.weight\)"),
+        ("coo_weight", SPARSE, r"device 'bench' has no figure for sparse layers \(fc\.weight\)"),
         ("dense_rate", DENSE, r"device 'bench' has no figure for dense layers \(fc\.weight\)"),
         ("dense_rate", MASKED, r"device 'bench' has no figure for dense layers \(fc\.weight\)"),
     ],
@@ -110,7 +132,6 @@ def test_the_pi_3_does_not_hold_the_dense_lenet() -> None:
 def test_every_device_file_is_right(name: str) -> None:
     device = load_device(name)
     assert device.name == name
-    assert device.step.value > 0
     assert len(device.description) > 10
 
 
@@ -131,7 +152,7 @@ def grown(draw: st.DrawFn) -> tuple[Workload, Workload, str]:
     if what == "count":
         return work, replace(work, layers=work.layers * 2), what
     if what == "layer":
-        part = "nonzero" if storage is Storage.SPARSE else "macs"
+        part = "nonzero" if storage.sparse else "macs"
         bigger = replace(work.layers[0], **{part: getattr(work.layers[0], part) * 2})
         return work, replace(work, layers=(bigger,)), what
     return work, replace(work, **{what: getattr(work, what) * 2}), what
@@ -142,19 +163,22 @@ def grown(draw: st.DrawFn) -> tuple[Workload, Workload, str]:
 def test_more_work_takes_longer(name: str, pair: tuple[Workload, Workload, str]) -> None:
     device = load_device(name)
     less, more, what = pair
-    if less.layers[0].storage is Storage.SPARSE and device.sparse_weight is None:
-        with pytest.raises(CostError, match="sparse"):
+    if not isinstance(device.cost, Compact):
+        return
+    kernels, storage = device.cost.train, less.layers[0].storage
+    if kernels is None or (storage.sparse and getattr(kernels, f"{storage.value}_weight") is None):
+        with pytest.raises(CostError, match="has no figure"):
             device.seconds(less)
         return
-    if what == "sessions" and device.session is None:
-        assert device.seconds(more) == device.seconds(less)
+    before = device.seconds(less)
+    if what == "sessions" and device.cost.session is None:
+        assert device.seconds(more) == before
     else:
-        assert device.seconds(more) > device.seconds(less) > 0
+        assert device.seconds(more) > before > 0
 
 
 def written(path: Path, **changes: Any) -> Path:
-    data = {k: v for k, v in (BENCH | changes).items() if v is not None}
-    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    path.write_text(yaml.safe_dump(described(**changes), sort_keys=False))
     return path
 
 
@@ -163,38 +187,46 @@ def written(path: Path, **changes: Any) -> Path:
     [
         (
             {"step": {"value": 10, **SOURCE}},
-            9,
-            "step.value: 10 has no unit; write a time with its unit, e.g. '5 ms'",
+            18,
+            "cost.train.step.value: 10 has no unit; write a time with its unit, e.g. '5 ms'",
         ),
         (
             {"step": {"value": "10 MB", **SOURCE}},
-            9,
-            "step.value: 'MB' is no unit of time; use one of ns, us, ms, s, min, h, d",
+            18,
+            "cost.train.step.value: 'MB' is no unit of time; use one of ns, us, ms, s, min, h, d",
         ),
         (
             {"step": {"value": "-10 ms", **SOURCE}},
-            9,
-            "step.value: '-10 ms' is out of range; give a time above 0",
+            18,
+            "cost.train.step.value: '-10 ms' is out of range; give a time above 0",
         ),
         (
             {"step": {"value": "0 ms", **SOURCE}},
-            9,
-            "step.value: '0 ms' is out of range; give a time above 0",
+            18,
+            "cost.train.step.value: '0 ms' is out of range; give a time above 0",
         ),
-        ({"step": {"value": "10 ms", "kind": "spec"}}, 8, "step.source: missing; add this key"),
+        (
+            {"step": {"value": "10 ms", "kind": "spec", "log_sd": 0}},
+            17,
+            "cost.train.step.source: missing; add this key",
+        ),
         (
             {"step": {"value": "10 ms", "kind": "guess", "source": "the bench"}},
-            10,
-            "step.kind: 'guess' is not known here; use 'measured', 'derived', 'spec' or 'assumed'",
+            19,
+            "cost.train.step.kind: 'guess' is not known here; use 'measured', 'derived', 'spec' or 'assumed'",
         ),
         (
             {"step": {"value": "10 ms", **SOURCE, "sauce": "x"}},
-            12,
-            "step.sauce: unknown key; did you mean 'source'?",
+            22,
+            "cost.train.step.sauce: unknown key; did you mean 'source'?",
         ),
-        ({"step": "10 ms"}, 8, "step: '10 ms' is not a mapping; write its keys below it"),
-        ({"step": None}, 1, "step: missing; add this key"),
-        ({"stepp": "10 ms"}, 28, "stepp: unknown key; did you mean 'step'?"),
+        (
+            {"step": "10 ms"},
+            17,
+            "cost.train.step: '10 ms' is not a mapping; write its keys below it",
+        ),
+        ({"memory_rate": None}, 1, "memory_rate: missing; add this key"),
+        ({"stepp": "10 ms"}, 32, "cost.train.stepp: unknown key; did you mean 'step'?"),
         ({"ram": {"value": "1 Gbit", **SOURCE}}, 5, "ram.value: 'Gbit' is no unit of size; "),
     ],
 )

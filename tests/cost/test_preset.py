@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from simfl.cost.preset import GRADES, LinkPreset, load_preset, preset_names
+from simfl.cost.figures import GRADES
+from simfl.cost.preset import LinkPreset, load_preset, preset_names
 from simfl.errors import CostError
 
 NAMED = pytest.mark.parametrize("name", preset_names())

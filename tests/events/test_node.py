@@ -6,7 +6,7 @@ import pytest
 from simpy import Environment
 
 from simfl.cost.carriers import carrier
-from simfl.cost.device import StackDevice
+from simfl.cost.device import Device
 from simfl.errors import DeviceMemoryError
 from simfl.events.activity import Activity, parallel
 from simfl.events.network import Network
@@ -15,9 +15,9 @@ from simfl.events.observer import Sent, Span
 from simfl.memo import Promise, Recipe, Store
 from simfl.networks.base import Ground, wire
 from simfl.registry import NETWORKS
-from simfl.work import LayerWork, Manifest, Storage, TensorInfo, Workload
+from simfl.work import Kind, LayerWork, Manifest, TensorInfo, Workload
 
-SOURCE = {"kind": "measured", "source": "the bench in the corner"}
+SOURCE = {"kind": "measured", "source": "the bench in the corner", "log_sd": 0.1}
 
 
 def seconds(n: int) -> int:
@@ -33,7 +33,7 @@ def big(n: int) -> int:
 def work(verb: object, n: int) -> Workload:
     if verb is seconds:
         return Workload(steps=n)
-    layer = LayerWork(name="w", kind="linear", macs=1, weights=1, nonzero=1, storage=Storage.DENSE)
+    layer = LayerWork(name="w", kind=Kind.LINEAR, macs=1, weights=1, nonzero=1)
     return Workload(model="big", layers=(layer,), steps=n)
 
 
@@ -63,14 +63,19 @@ class Room:
             work=work,
             nbytes=lambda manifest: manifest.size * 1_000_000,
         )
-        device = StackDevice.model_validate(
+        device = Device.model_validate(
             {
                 "name": "bench",
                 "description": "one second a step",
                 "stack": "none",
                 "ram": {"value": "1 GiB", **SOURCE},
-                "step": {"value": "1 s", **SOURCE},
-                "dense_rate": {"value": "1 Gflop/s", **SOURCE},
+                "cost": {
+                    "kind": "compact",
+                    "train": {
+                        "step": {"value": "1 s", **SOURCE},
+                        "dense_rate": {"value": "1 Gflop/s", **SOURCE},
+                    },
+                },
                 "memory_rate": {"value": "1 GB/s", **SOURCE},
                 "infeasible": [
                     {"model": "big", "storage": "dense", "reason": "too big", "source": "seen"}

@@ -8,7 +8,7 @@ import simfl
 from simfl.assembly import build
 from simfl.codecs.coo import Coo, CooOptions
 from simfl.devices import load_device
-from simfl.work import LayerWork, Manifest, Passes, Storage, TensorInfo, Workload
+from simfl.work import Kind, LayerWork, Manifest, Passes, Storage, TensorInfo, Workload
 
 # bytes of LeNet-300-100's parameters by level: float32 biases, and per stored weight a float32 and
 # two indices of one byte (last layer) or two; n <- n - int(rate x n) per level
@@ -64,18 +64,20 @@ def test_one_federation_lasts_what_fig_2_says(level: int, compute_s: float, send
 
 def conv_femnist(fc_nonzero: int | None) -> Workload:
     """Five steps of 20 on Conv-FEMNIST: MACs of 5 x 5 convolutions at 24 x 24 and 8 x 8."""
-    convs = (("conv1", 800 * 24 * 24, 800), ("conv2", 102400 * 8 * 8, 102400))
-    layers = [
-        LayerWork(name=n, kind="conv", macs=m, weights=w, nonzero=w, storage=Storage.DENSE)
-        for n, m, w in convs
-    ]
-    fc = 2048 * 1024 + 1024 * 512 + 512 * 62
-    storage = Storage.DENSE if fc_nonzero is None else Storage.SPARSE
-    stored = fc if fc_nonzero is None else fc_nonzero
-    layers.append(
-        LayerWork(name="fc", kind="linear", macs=fc, weights=fc, nonzero=stored, storage=storage)
+    first = LayerWork(
+        name="conv1", kind=Kind.CONV, macs=800 * 24 * 24, products=1, weights=800, nonzero=800
     )
-    return Workload(layers=tuple(layers), steps=5, samples=100, passes=Passes.TRAIN)
+    second = LayerWork(
+        name="conv2", kind=Kind.CONV, macs=102400 * 8 * 8, weights=102400, nonzero=102400
+    )
+    fc = 2048 * 1024 + 1024 * 512 + 512 * 62
+    storage = Storage.DENSE if fc_nonzero is None else Storage.COO
+    stored = fc if fc_nonzero is None else fc_nonzero
+    matrices = LayerWork(
+        name="fc", kind=Kind.LINEAR, macs=fc, weights=fc, nonzero=stored, storage=storage
+    )
+    layers = (first, second, matrices)
+    return Workload(layers=layers, steps=5, samples=100, passes=Passes.TRAIN)
 
 
 @pytest.mark.parametrize(
