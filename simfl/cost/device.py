@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from simfl.cost.compact import Compact
-from simfl.cost.figures import Access, Amount, MemoryRate, RadioRate
+from simfl.cost.figures import (
+    Access,
+    Amount,
+    Joules,
+    MemoryRate,
+    Portion,
+    RadioRate,
+    Spread,
+    Time,
+    Watts,
+)
 from simfl.cost.fixed import Fixed, Trace
 from simfl.cost.linear_nnz import LinearNnz
 from simfl.errors import CostError, DeviceMemoryError
@@ -58,6 +68,52 @@ class Infeasible(Options):
     source: str
 
 
+class Throttling(Options):
+    """A state in which some boards of a kind end up.
+
+    Attributes:
+        share: of the boards.
+        speed: what remains of theirs.
+        after: seconds of computing until it sets in; left out, it is there from the start.
+    """
+
+    share: Portion
+    speed: Portion
+    after: Time | None = None
+
+
+class Variation(Options):
+    """How far a device may be from its model, and its runs from each other: log-normal factors.
+
+    Attributes:
+        model: the model's error, one for all devices of this kind and a network.
+        unit: between boards of this kind.
+        step: between the steps of one board.
+        throttling: what slows boards down; the rest never do.
+    """
+
+    model: Spread | None = None
+    unit: Spread | None = None
+    step: Spread | None = None
+    throttling: list[Throttling] = Field(default_factory=list)
+
+
+class Draw(Options):
+    """What the whole device draws from its supply.
+
+    Attributes:
+        idle: doing nothing, radio on.
+        busy: computing on all the threads of its stack.
+        transmit: on top of either, while it sends.
+        receive: on top of either, while it receives.
+    """
+
+    idle: Watts
+    busy: Watts
+    transmit: Watts | None = None
+    receive: Watts | None = None
+
+
 class Device(Options):
     """A board with a software stack.
 
@@ -66,6 +122,8 @@ class Device(Options):
         threads: that it computed with, where that is known.
         cost: how long steps take.
         memory_rate: of averaging, copying and masking outside the layers.
+        runtime: memory that system, interpreter and framework take before there is a model.
+        battery: energy of a full one.
     """
 
     name: str
@@ -77,6 +135,10 @@ class Device(Options):
     memory_rate: MemoryRate
     radio: RadioRate | None = None
     access: Access | None = None
+    runtime: Amount | None = None
+    variation: Variation = Field(default_factory=Variation)
+    power: Draw | None = None
+    battery: Joules | None = None
     infeasible: list[Infeasible] = Field(default_factory=list)
 
     def seconds(self, work: Workload) -> float:

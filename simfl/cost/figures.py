@@ -100,6 +100,12 @@ class Portion(Doubtful):
     value: Share
 
 
+class Spread(Figure):
+    """A standard deviation of natural logarithms: 0.1 is some 10 % up or down."""
+
+    value: Annotated[float, Field(ge=0, le=3)]
+
+
 class Access(Figure):
     """The name of a link preset."""
 

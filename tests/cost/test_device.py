@@ -211,9 +211,10 @@ def written(path: Path, **changes: Any) -> Path:
             "cost.train.step.source: missing; add this key",
         ),
         (
-            {"step": {"value": "10 ms", "kind": "guess", "source": "the bench"}},
+            {"step": {"value": "10 ms", **SOURCE, "kind": "guess"}},
             19,
-            "cost.train.step.kind: 'guess' is not known here; use 'measured', 'derived', 'spec' or 'assumed'",
+            "cost.train.step.kind: 'guess' is not known here; "
+            "use 'measured', 'derived', 'spec' or 'assumed'",
         ),
         (
             {"step": {"value": "10 ms", **SOURCE, "sauce": "x"}},
