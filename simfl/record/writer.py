@@ -95,7 +95,7 @@ class TraceWriter:
             TraceError: no room, or another fault of the disk; what was flushed before stands.
         """
         try:
-            self._ensure_room()
+            _ensure_room(self.path)
             for table in ("nodes", "links", "manifests", "scores", "transfers", "activities"):
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
@@ -128,11 +128,6 @@ class TraceWriter:
             with suppress(*_FAULTS):
                 self._file.close()
 
-    def _ensure_room(self) -> None:
-        """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
-        if disk_usage(self.path.parent).free < _SPARE_BYTES:
-            raise OSError(ENOSPC, "no space left on the disk")
-
 
 def append_rows(path: Path, table: str, rows: list[Row]) -> None:
     """Add rows to a finished trace: all of them or, whatever happens, none.
@@ -142,13 +137,21 @@ def append_rows(path: Path, table: str, rows: list[Row]) -> None:
     """
     beside = path.with_name(path.name + ".added")
     try:
+        _ensure_room(path, path.stat().st_size)
         copyfile(path, beside)
         with h5py.File(beside, "r+", libver="latest") as file:
             _extend(file[table], rows)
         beside.replace(path)
     except _FAULTS as error:
-        beside.unlink(missing_ok=True)
         raise TraceError(_reason(path, error)) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _ensure_room(path: Path, nbytes: int = 0) -> None:
+    """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
+    if disk_usage(path.parent).free < nbytes + _SPARE_BYTES:
+        raise OSError(ENOSPC, "no space left on the disk")
 
 
 def _extend(dataset: h5py.Dataset, rows: list[Row]) -> None:
