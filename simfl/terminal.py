@@ -108,7 +108,7 @@ class Live:
         at = self._clock()
         if not self._quiet and at - self._said_s >= _PLAIN_EVERY_S:
             self._said_s = at
-            self._console.print(f"timed in {self._repeats} possible worlds", markup=False)
+            self._console.print(f"possible worlds timed: {self._repeats}", markup=False)
 
     def _line(self, now: Progress, at: float) -> str:
         of = f"/{self._rounds}" if self._rounds else ""
