@@ -17,6 +17,7 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
+from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
@@ -70,12 +71,13 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
-        wiring = parts.wiring
+        wiring, platform = parts.wiring, parts.scenario.platform
+        drawn = Realization(seed=parts.scenario.seed, **dict(platform.variation))
         carries = carrier(
             wiring.wires,
             wiring.transport,
             wiring.framing,
-            seed=parts.scenario.seed,
+            seed=drawn.network_seed,
             senders=_senders(parts.scenario),
         )
         self._network = Network(env, carries, verify=verify)
@@ -89,10 +91,10 @@ class Simulation:
             # counts repeat from round to round, so their sizes are worked out once
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
-        platform = parts.scenario.platform
+        devices = {name: parts.devices[group] for name, group in platform.nodes.items()}
         nodes = [
-            Node(world, name, index, parts.devices[group])
-            for index, (name, group) in enumerate(platform.nodes.items(), -platform.has_server)
+            Node(world, name, index, device, drawn.unit_of(device, name))
+            for index, (name, device) in enumerate(devices.items(), -platform.has_server)
         ]
         self._servers = [node for node in nodes if node.index < 0]
         others = nodes[len(self._servers) :]
