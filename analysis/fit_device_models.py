@@ -1,14 +1,14 @@
-"""Rates of devices from published times of whole networks: `call` and `dense_rate`, and their error.
+"""Rates of devices from published times of whole networks: `call` and `dense_rate`, with errors.
 
-    python analysis/fit_device_models.py            # prints figures beside those of the files
+    python analysis/fit_device_models.py            # prints them
     python analysis/fit_device_models.py --write    # and writes them into device_models/
 
-Two figures per device, by least squares of the logarithms over its networks, with the compact model as
-it stands (`simfl.cost.compact`) and operations as simfl counts them. Each network is then left out and
-predicted from the others: the root mean square of these errors (natural logarithms) is the figures'
-`log_sd` and the device's `variation.model`. Latencies are of batch 1, 224 x 224 pixels. Kernels differ
-more than two figures can say: 3 x 3 convolutions by Winograd's algorithm do less than they count, so
-vgg16 comes out too slow and mobilenet_v1 too fast.
+Two figures per device, by least squares of the logarithms over its networks, with the compact model
+as it stands (`simfl.cost.compact`) and operations as simfl counts them. Each network is then left
+out and predicted from the others: the root mean square of these errors (natural logarithms) is the
+figures' `log_sd` and the device's `variation.model`. Latencies are of batch 1, 224 x 224 pixels.
+Kernels differ more than two figures can say: 3 x 3 convolutions by Winograd's algorithm do less
+than they count, so vgg16 comes out too slow, and mobilenet_v1 without it too fast.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def _named(
 
 _FP16 = "resnet18 resnet50 squeezenet1_1 densenet121 vgg11 vgg16"
 _TRAINED = "resnet18 resnet50 vgg16 mobilenet_v2 squeezenet1_0"
-# Tencent/ncnn, benchmark/README.md, commit a4d2ea1d, "min"; NVIDIA-AI-IOT/torch2trt, docs/benchmarks,
-# PyTorch fp16; ryujaehun/pytorch-gpu-benchmark, commit 3f47a9e2, medians (TITAN RTX, A100-SXM4-40GB)
+# Tencent/ncnn, benchmark/README.md, commit a4d2ea1d, "min"; NVIDIA-AI-IOT/torch2trt,
+# docs/benchmarks, PyTorch fp16; ryujaehun/pytorch-gpu-benchmark, commit 3f47a9e2, medians (TITAN
+# RTX, A100-SXM4-40GB)
 PUBLISHED = {
     "pi3bplus_ncnn_4t": Published(times_ms=_named(107.84, 270.86, 583.57)),
     "pi4_ncnn_4t": Published(times_ms=_named(60.74, 122.27, 261.9, 541.66)),

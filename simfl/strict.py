@@ -48,10 +48,15 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
 
 
 def read(model: type[M], path: Path, mend: str) -> M:
-    """A YAML file to a model.
+    """A YAML file to a model; see `read_as`."""
+    return read_as(lambda _: model, path, mend)
+
+
+def read_as(choose: Callable[[object], type[M]], path: Path, mend: str) -> M:
+    """A YAML file to the model that its data asks for.
 
     Args:
-        model: the pydantic model.
+        choose: from the data to the pydantic model.
         path: the file.
         mend: what to do where it cannot be read.
 
@@ -64,7 +69,7 @@ def read(model: type[M], path: Path, mend: str) -> M:
         reason = getattr(error, "strerror", None) or "not text"
         raise ScenarioError(f"{path}: {reason}; {mend}") from error
     data, lines = parse_yaml(text, str(path))
-    return validate(model, data, lambda where: f"{path}:{line_of(where, lines)}")
+    return validate(choose(data), data, lambda where: f"{path}:{line_of(where, lines)}")
 
 
 def line_of(where: Where, lines: dict[Where, int]) -> int:
