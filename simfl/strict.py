@@ -14,6 +14,7 @@ from simfl.errors import ScenarioError, SimflError, did_you_mean
 Where = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
+_QUOTE: Final = "'"
 _BOUNDS: Final = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -191,9 +192,10 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
     if kind == "union_tag_invalid":
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         mend = did_you_mean(str(context["tag"]), tags)
-        return f"unknown {context['discriminator']} '{context['tag']}'; {mend}"
+        key = str(context["discriminator"]).strip(_QUOTE)
+        return f"unknown {key} '{context['tag']}'; {mend}"
     if kind == "union_tag_not_found":
-        return f"no {context['discriminator']}; add this key"
+        return f"no {str(context['discriminator']).strip(_QUOTE)}; add this key"
     if kind == "value_error":
         return str(context["error"])
     if kind in _BOUNDS:
