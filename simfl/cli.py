@@ -315,8 +315,10 @@ def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     loaded = _load(scenario, overrides, None)
     from simfl.assembly import check
 
-    _, wiring = check(loaded)
-    for note in wiring.notes:
+    platform = check(loaded)
+    for note in platform.notes:
+        out.print(f"device: {note}", markup=False)
+    for note in platform.wiring.notes:
         out.print(f"network: {note}", markup=False)
     out.print(f"{scenario}: valid", markup=False)
 
@@ -383,6 +385,19 @@ def list_(
     from simfl.listing import show_list
 
     show_list(out, kind.value)
+
+
+@app.command()
+def show(
+    device: Annotated[
+        str,
+        typer.Argument(metavar="DEVICE", help="A YAML file, or a name of `simfl list devices`."),
+    ],
+) -> None:
+    """Show a device's figures, each with how it is known, and from where it pays to be sparse."""
+    from simfl.device_listing import show_device
+
+    show_device(out, device)
 
 
 @app.command()

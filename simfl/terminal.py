@@ -137,6 +137,8 @@ def show_what(console: Console, parts: Parts) -> None:
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
+    for note in parts.notes:
+        console.print(f"  device: {note}", markup=False)
     for note in parts.wiring.notes:
         console.print(f"  network: {note}", markup=False)
     data = parts.located

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, field_validator
 
 from simfl.cost.compact import Compact
+from simfl.cost.evidence import Evidence, evidence_of
 from simfl.cost.figures import (
     Access,
     Amount,
@@ -21,6 +22,7 @@ from simfl.cost.figures import (
 )
 from simfl.cost.fixed import Fixed, Trace
 from simfl.cost.linear_nnz import LinearNnz
+from simfl.cost.per_sample import PerSample
 from simfl.errors import CostError, DeviceMemoryError
 from simfl.options import Options, Positive
 from simfl.work import Workload
@@ -147,7 +149,7 @@ class Device(Options):
     stack: str
     threads: Positive | None = None
     ram: Amount
-    cost: Annotated[Compact | LinearNnz | Fixed | Trace, Field(discriminator="kind")]
+    cost: Annotated[Compact | LinearNnz | Fixed | Trace | PerSample, Field(discriminator="kind")]
     memory_rate: MemoryRate
     radio: RadioRate | None = None
     access: Access | None = None
@@ -156,6 +158,11 @@ class Device(Options):
     power: Draw | None = None
     battery: Joules | None = None
     infeasible: list[Infeasible] = Field(default_factory=list)
+
+    @property
+    def evidence(self) -> Evidence:
+        """How its times are known."""
+        return evidence_of(self.cost)
 
     def seconds(self, work: Workload) -> float:
         """Seconds of a workload: its steps, and what is moved besides."""

@@ -101,14 +101,17 @@ def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
 
 
 def by_device(trace: Trace) -> pd.DataFrame:
-    """Per device model: nodes, mean seconds computing per node, and bytes sent and received."""
+    """Per device model: nodes, mean seconds computing per node, and bytes sent and received.
+
+    Members of a population count as one model.
+    """
     nodes = trace.nodes.set_index("node")
     activities, transfers = trace.activities, trace.transfers
     busy = (activities["end_s"] - activities["start_s"]).groupby(activities["node"]).sum()
     per_node = pd.DataFrame(
         {
             "role": nodes["role"],
-            "device": nodes["device"],
+            "device": nodes["device"].str.partition("/")[0],
             "nodes": 1,
             "busy_s": busy.reindex(nodes.index, fill_value=0.0),
             "sent_bytes": _bytes_by(transfers, "source", nodes.index),
