@@ -19,7 +19,7 @@ from typing import Any, Final
 import pandas as pd
 
 from simfl.errors import ExecutorError, SimflError
-from simfl.hosting import Host
+from simfl.hosting import Host, end_with_parent
 from simfl.keys import Key, key_of
 from simfl.record import Trace
 from simfl.record.repeats import SHARES, Spread
@@ -104,7 +104,7 @@ def _played(
                 yield _run(job, data_dir, host)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, context, end_with_parent) as pool:
         done = [pool.submit(_run_group, group, data_dir, host) for group in groups]
         try:
             for ended in as_completed(done):

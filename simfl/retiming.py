@@ -35,7 +35,7 @@ from simfl.errors import (
     SimflError,
     TraceError,
 )
-from simfl.hosting import Host
+from simfl.hosting import Host, end_with_parent
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
 from simfl.record import Trace, TraceWriter
@@ -172,7 +172,7 @@ def _timed(
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     size = max(1, min(_CHUNK, len(points) // workers))
     chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         done = [pool.submit(_time_several, trace.path, chunk, folder) for chunk in chunks]
         try:
             for chunk in as_completed(done):
