@@ -163,7 +163,7 @@ def test_a_run_killed_in_its_repeats_is_complete_leaves_no_process_and_goes_on(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "run.h5"
-    words = ["run", NAME, *BRIEF, "repeats=60", "--quiet", "--out", str(path)]
+    words = ["run", NAME, *BRIEF, "repeats=24", "--quiet", "--out", str(path)]
     words += ["--executor", "inline", "--workers", "3"]
     process = subprocess.Popen([sys.executable, "-m", "simfl", *words], start_new_session=True)
     # training takes no process of its own
