@@ -18,6 +18,7 @@ from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
 from simfl.cost.population import Population
+from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
@@ -79,12 +80,13 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
-        wiring = parts.wiring
+        wiring, platform = parts.wiring, parts.scenario.platform
+        drawn = Realization(seed=parts.scenario.seed, **dict(platform.variation))
         carries = carrier(
             wiring.wires,
             wiring.transport,
             wiring.framing,
-            seed=parts.scenario.seed,
+            seed=drawn.network_seed,
             senders=_senders(parts.scenario),
         )
         self._network = Network(env, carries, verify=verify)
@@ -98,10 +100,10 @@ class Simulation:
             # counts repeat from round to round, so their sizes are worked out once
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
-        platform = parts.scenario.platform
+        devices = {name: parts.devices[name] for name in platform.nodes}
         nodes = [
-            Node(world, name, index, parts.devices[name])
-            for index, name in enumerate(platform.nodes, -platform.has_server)
+            Node(world, name, index, device, drawn.unit_of(device, name))
+            for index, (name, device) in enumerate(devices.items(), -platform.has_server)
         ]
         self._servers = [node for node in nodes if node.index < 0]
         others = nodes[len(self._servers) :]

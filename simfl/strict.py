@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -69,7 +70,7 @@ def read_as(choose: Callable[[object], type[M]], path: Path, mend: str) -> M:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ScenarioError(f"{path}: {reason}; {mend}") from error
-    data, lines = parse_yaml(text, str(path))
+    data, lines = _parsed(text, str(path))
     return validate(choose(data), data, lambda where: f"{path}:{line_of(where, lines)}")
 
 
@@ -109,6 +110,10 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[Where, int]]:
                 f"{source}:1: an alias that holds itself; write its keys out"
             ) from error
     return data, lines
+
+
+# a study reads its device files at each of its points; what is kept is not changed
+_parsed = lru_cache(maxsize=64)(parse_yaml)
 
 
 def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) -> None:

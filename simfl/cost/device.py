@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import fsum
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from simfl.cost.compact import Compact
 from simfl.cost.evidence import Evidence, evidence_of
@@ -83,6 +84,13 @@ class Throttling(Options):
     speed: Portion
     after: Time | None = None
 
+    @field_validator("speed")
+    @classmethod
+    def _moves(cls, speed: Portion) -> Portion:
+        if not speed.value:
+            raise ValueError("a board that stands still; give a speed above 0")
+        return speed
+
 
 class Variation(Options):
     """How far a device may be from its model, and its runs from each other: log-normal factors.
@@ -98,6 +106,14 @@ class Variation(Options):
     unit: Spread | None = None
     step: Spread | None = None
     throttling: list[Throttling] = Field(default_factory=list)
+
+    @field_validator("throttling")
+    @classmethod
+    def _of_one(cls, states: list[Throttling]) -> list[Throttling]:
+        total = fsum(state.share.value for state in states)
+        if total > 1:
+            raise ValueError(f"shares of {total:g} in all; give at most 1")
+        return states
 
 
 class Draw(Options):

@@ -195,6 +195,10 @@ def written(path: Path, **changes: Any) -> Path:
     return path
 
 
+def throttled(share: float, speed: float) -> dict[str, Any]:
+    return {"share": {"value": share, **SOURCE}, "speed": {"value": speed, **SOURCE}}
+
+
 @pytest.mark.parametrize(
     ("changes", "line", "message"),
     [
@@ -242,6 +246,21 @@ def written(path: Path, **changes: Any) -> Path:
         ({"memory_rate": None}, 1, "memory_rate: missing; add this key"),
         ({"stepp": "10 ms"}, 32, "cost.train.stepp: unknown key; did you mean 'step'?"),
         ({"ram": {"value": "1 Gbit", **SOURCE}}, 5, "ram.value: 'Gbit' is no unit of size; "),
+        (
+            {"variation": {"unit": {"value": -0.1, "kind": "spec", "source": "the maker"}}},
+            39,
+            "variation.unit.value: -0.1 is out of range; give a value at least 0",
+        ),
+        (
+            {"variation": {"throttling": [throttled(0.5, 0.0)]}},
+            44,
+            "variation.throttling.0.speed: a board that stands still; give a speed above 0",
+        ),
+        (
+            {"variation": {"throttling": [throttled(0.7, 0.5), throttled(0.5, 0.9)]}},
+            38,
+            "variation.throttling: shares of 1.2 in all; give at most 1",
+        ),
         (
             {"dense_rate": {"value": "-6 Gflop/s", **SOURCE}},
             28,
