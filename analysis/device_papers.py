@@ -1,6 +1,8 @@
 """Times that papers print, beside what the device models say of the same work.
 
-    python analysis/device_papers.py [--table]      # --table: as Markdown, for docs/cost_models.md
+    python analysis/device_papers.py [--table]
+
+With --table as Markdown, for docs/cost_models.md, without the points used that are met to 0.5 %.
 
 A point was *used* where a figure of a device file was derived from it; the others are predicted.
 PruneFL's Fig. 7 (Conv-FashionMNIST on a Pi 4) is a picture: neither its text nor its tables print
@@ -77,7 +79,7 @@ class Point:
     @property
     def error(self) -> float:
         """Of simfl's, as a share of the paper's."""
-        return self.simfl / self.paper - 1
+        return round(self.simfl / self.paper - 1, 4) + 0.0
 
 
 @cache
@@ -302,9 +304,9 @@ def main() -> None:
         for p in source():
             paper, found = (f"{x:.4g} {p.unit}".rstrip() for x in (p.paper, p.simfl))
             used = "used" if p.used else "predicted"
-            if table:
+            if table and (not p.used or abs(p.error) > 0.005):
                 print(f"| {p.where} | {p.what} | {paper} | {found} | {p.error:+.1%} | {used} |")
-            else:
+            elif not table:
                 print(f"  {p.what:62} {paper:>16} {found:>16} {p.error:+8.1%}  {used}")
 
 
