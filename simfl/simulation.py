@@ -14,6 +14,7 @@ import simpy
 from filelock import FileLock, Timeout
 
 from simfl.assembly import attributes, build, computed_by, node_rows
+from simfl.datafolder import Located
 from simfl.errors import RecordError, ScenarioError, SimflError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
@@ -146,9 +147,17 @@ def resume(
     return Trace(path)
 
 
-def plan(scenario: Scenario, data_dir: Path | None = None) -> tuple[Parts, Tape]:
-    """One round by counting: the protocol, devices and network as in a run, and nothing trained."""
-    parts, tape = build(scenario, data_dir), Tape()
+def plan(
+    scenario: Scenario, data_dir: Path | None = None, *, located: Located | None = None
+) -> tuple[Parts, Tape]:
+    """One round by counting: the protocol, devices and network as in a run, and nothing trained.
+
+    Args:
+        scenario: what to play.
+        data_dir: where data sets lie.
+        located: the data set, where it is known already; its images are not looked at.
+    """
+    parts, tape = build(scenario, data_dir, located=located), Tape()
     env = simpy.Environment()
     algorithm = parts.algorithm
 

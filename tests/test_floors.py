@@ -51,7 +51,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "hosting": (5, "assembly learning memo running", "torch"),
     "simulation": (
         5,
-        "assembly hosting memo record recording running scenario",
+        "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
     "retiming": (
