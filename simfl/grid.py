@@ -66,8 +66,8 @@ def sweep(
 
     Returns:
         One row per point, in their order: the changed keys, then ``time_s``, ``target_s``,
-        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``status`` and ``trace``. Of a point
-        that failed, ``status`` says why.
+        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``joules``, ``target_joules``,
+        ``status`` and ``trace``. Of a point that failed, ``status`` says why.
 
     Raises:
         ExecutorError: a process was killed.
@@ -133,6 +133,8 @@ def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, A
         "accuracy": found.accuracy,
         "down_bytes": found.down_bytes,
         "up_bytes": found.up_bytes,
+        "joules": found.joules,
+        "target_joules": found.target_joules,
     }
     return job.number, row | {"status": trace.status, "trace": str(job.out)}
 

@@ -17,6 +17,7 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
+from simfl.cost.energy import Meters
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
@@ -62,6 +63,7 @@ class Simulation:
         observe: Callable[..., None],
         start: Callable[[Any], None] = lambda _: None,
         *,
+        meters: Meters | None = None,
         verify: bool = False,
     ) -> None:
         self.env = env
@@ -90,8 +92,9 @@ class Simulation:
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
         platform = parts.scenario.platform
+        meters = meters or meters_of(parts)
         nodes = [
-            Node(world, name, index, parts.devices[group])
+            Node(world, name, index, parts.devices[group], meters[name])
             for index, (name, group) in enumerate(platform.nodes.items(), -platform.has_server)
         ]
         self._servers = [node for node in nodes if node.index < 0]
@@ -171,6 +174,13 @@ class Simulation:
                 except DeviceMemoryError:
                     return False
         return True
+
+
+def meters_of(parts: Parts) -> Meters:
+    """Meters of all nodes. The server's is apart: it serves others too, and is no device's cost."""
+    nodes = parts.scenario.platform.nodes
+    draws = {node: parts.devices[group].power for node, group in nodes.items()}
+    return Meters(draws, apart={SERVER})
 
 
 def _senders(scenario: Scenario) -> int:

@@ -176,7 +176,14 @@ def _simulate(
         writer = TraceWriter(path, node_rows(parts), attributes(parts))
         recording = Recording(env, parts, writer, promise, store, listeners.round)
         simulation = Simulation(
-            env, parts, recording, promise, recording.observe, store.start, verify=verify
+            env,
+            parts,
+            recording,
+            promise,
+            recording.observe,
+            store.start,
+            meters=recording.meters,
+            verify=verify,
         )
         try:
             status = simulation.play(recording.ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -112,6 +113,12 @@ class Draw(Options):
     busy: Watts
     transmit: Watts | None = None
     receive: Watts | None = None
+
+    def watts(self, kind: str) -> float:
+        """While it is idle, does ``compute``, ``transmit`` or ``receive``; nan where unknown."""
+        figures = {"compute": self.busy, "transmit": self.transmit, "receive": self.receive}
+        figure = figures.get(kind, self.idle)
+        return nan if figure is None else figure.value
 
 
 class Device(Options):

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from simpy import Environment, Event, FilterStore
 
 from simfl.cost.device import DeviceModel
+from simfl.cost.energy import Meter
 from simfl.events.activity import Activity
 from simfl.events.network import Network
 from simfl.events.observer import Observer, Sent, Span
@@ -55,12 +56,21 @@ class Node:
     Attributes:
         name: its place in the network.
         index: its logical coordinate among the clients or peers; -1 for the server.
+        meter: is told when it computes, sends and receives, and for how long, cut or not.
     """
 
-    def __init__(self, world: World, name: str, index: int, device: DeviceModel) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        index: int,
+        device: DeviceModel,
+        meter: Meter | None = None,
+    ) -> None:
         self.name = name
         self.index = index
         self.device = device
+        self.meter = meter or Meter()
         self._world = world
         self._busy = False
         self._waiting: deque[Event] = deque()
@@ -80,13 +90,15 @@ class Node:
         if self._busy:
             yield from self._wait()
         self._busy = True
+        start_s = world.env.now
+        self.meter.compute.begin(start_s)
         try:
-            start_s = world.env.now
             seconds = self._seconds(world.work(verb, *args))
             artifact: Artifact[T] = world.promise(verb, *args)
             world.start(artifact)
             yield world.env.timeout(seconds)
         finally:
+            self.meter.compute.end(world.env.now)
             self._release()
         span = Span(
             start_s=start_s,
@@ -142,10 +154,18 @@ class Node:
         """
         world, start_s = self._world, self._world.env.now
         nbytes = world.nbytes(payload.manifest)
-        yield from world.network.transfer(self.name, to.name, nbytes)
+        sending, receiving = self.meter.transmit, to.meter.receive
+        sending.begin(start_s)
+        receiving.begin(start_s)
+        try:
+            yield from world.network.transfer(self.name, to.name, nbytes)
+        finally:
+            end_s = world.env.now
+            sending.end(end_s)
+            receiving.end(end_s)
         sent = Sent(
             start_s=start_s,
-            end_s=world.env.now,
+            end_s=end_s,
             source=self.name,
             target=to.name,
             round=round,

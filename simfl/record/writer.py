@@ -96,7 +96,15 @@ class TraceWriter:
         """
         try:
             self._ensure_room()
-            for table in ("nodes", "links", "manifests", "scores", "transfers", "activities"):
+            for table in (
+                "nodes",
+                "links",
+                "energy",
+                "manifests",
+                "scores",
+                "transfers",
+                "activities",
+            ):
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
                     dataset = self._file[table]
