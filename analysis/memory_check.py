@@ -4,8 +4,8 @@
 
 Each case runs twice in a fresh process (Linux), on one thread: three steps of SGD, once measured by
 the peak of the resident set, once by PyTorch's own record of what its allocator gave out. Before
-the model is made, a tiny one has trained, so that libraries are loaded, and free heap is given back
-to the system. What is said is above that.
+that, the same model has made a step of two samples and is gone, so that libraries are loaded and
+kernels made, and free heap is given back to the system. What is said is above that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 
-from simfl.cost.memory import peak_bytes
+from simfl.cost.memory import allocated_bytes, held_bytes, peak_bytes
 from simfl.models.base import ModelOptions
 from simfl.models.count import workload
 from simfl.models.resnet18 import ResNet18Options
@@ -42,6 +42,7 @@ GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 Case = dict[str, Any]
 _STEPS = 3
 _MARK = "steps"
+_PAIRS = (("counted", "allocated"), ("predicted", "resident"))
 
 
 class SparseLinear(nn.Module):
@@ -209,20 +210,9 @@ def _status(word: str) -> int:
 
 def resident(case: Case) -> dict[str, int]:
     """In this process: bytes of the resident set above what was there before the model."""
-    tiny = nn.Sequential(
-        *(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(36, 784), nn.ReLU(), nn.Linear(784, 10)),
-    )
-    optimizer = torch.optim.SGD(tiny.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(3):
-        optimizer.zero_grad()
-        cross_entropy(tiny(torch.randn(64, 1, 8, 8)), torch.zeros(64, dtype=torch.long)).backward()
-        optimizer.step()
-    layout = case.get("storage")
-    if layout in ("coo", "csr"):
-        layer = SparseLinear(nn.Linear(4, 4), layout)
-        layer(torch.randn(2, 4)).sum().backward()
-    del tiny, optimizer
+    step = step_of({**case, "batch": 2})
+    step()
+    del step
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     base = _status("VmRSS")
@@ -282,38 +272,68 @@ def main() -> None:
         print(json.dumps(resident(case) if how == "resident" else allocated(case)))
         return
     rows = []
-    print(f"{'MiB':44} batch  counted  allocated  resident")
+    print(f"{'MiB':40} batch in use: counted  found          resident: counted  found")
     for case in cases():
         if not re.search(args.only, _label(case)):
             continue
-        row = {"case": _label(case), "batch": case["batch"], "counted": peak_bytes(counted(case))}
+        work = counted(case)
+        row: dict[str, Any] = {
+            "case": _label(case),
+            "batch": case["batch"],
+            "held": held_bytes(work),
+            "counted": allocated_bytes(work),
+            "predicted": peak_bytes(work),
+        }
         row |= _child("resident", case) | _child("allocated", case)
         rows.append(row)
-        mib = [row[k] / 2**20 for k in ("counted", "allocated", "resident")]
-        off = [row["counted"] / row[k] - 1 for k in ("allocated", "resident")]
-        print(
-            f"{row['case']:44} {row['batch']:5} {mib[0]:8.2f} {mib[1]:8.2f} {off[0]:+7.1%} "
-            f"{mib[2]:8.2f} {off[1]:+7.1%}",
-            flush=True,
-        )
-    _sum_up(rows)
+        in_use, taken = (_pair(row[m], row[f]) for m, f in _PAIRS)
+        print(f"{row['case']:40} {row['batch']:5} {in_use}  {taken}", flush=True)
     if args.out:
         with args.out.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+    sum_up(rows)
 
 
-def _sum_up(rows: list[dict[str, Any]]) -> None:
-    for beside in ("allocated", "resident"):
-        for least in (0, 8):
-            those = [r for r in rows if r[beside] >= least * 2**20]
-            errors = sorted(abs(r["counted"] / r[beside] - 1) for r in those)
-            p90 = errors[min(len(errors) - 1, int(0.9 * len(errors)))]
-            print(
-                f"beside {beside}, {len(errors)} cases of at least {least} MiB: error median "
-                f"{statistics.median(errors):.1%}, p90 {p90:.1%}, most {errors[-1]:.1%}"
-            )
+def sum_up(rows: list[dict[str, Any]]) -> None:
+    """Errors, and those of a heap factor that was taken from the other models."""
+    for mine, found in _PAIRS:
+        for least in (0, 32):
+            those = [row for row in rows if row[found] >= least * 2**20]
+            if those:
+                _say(f"{found}, at least {least} MiB", [r[mine] / r[found] - 1 for r in those])
+    factors = {
+        id(r): (r["resident"] - r["held"]) / (r["counted"] - r["held"])
+        for r in rows
+        if r["counted"] >= 32 * 2**20
+    }
+    errors = []
+    for model in sorted({str(r["case"]).split()[0] for r in rows}):
+        ours = [r for r in rows if str(r["case"]).split()[0] == model]
+        others = [factors[id(r)] for r in rows if id(r) in factors and r not in ours]
+        if others:
+            heap = statistics.median(others)
+            print(f"  factor of all but {model}: {heap:.2f}")
+            errors += [
+                (r["held"] + heap * (r["counted"] - r["held"])) / r["resident"] - 1 for r in ours
+            ]
+    if factors:
+        print(f"  factor of all: {statistics.median(factors.values()):.2f}")
+        _say("resident, factor of the other models", errors)
+
+
+def _pair(mine: float, found: float) -> str:
+    return f"{mine / 2**20:10.2f} {found / 2**20:8.2f} {mine / found - 1:+7.1%}"
+
+
+def _say(what: str, errors: list[float]) -> None:
+    sizes = sorted(map(abs, errors))
+    p90 = sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))]
+    print(
+        f"{what}: {len(sizes)} cases, error median {statistics.median(sizes):.1%}, p90 {p90:.1%}, "
+        f"from {min(errors):+.1%} to {max(errors):+.1%}"
+    )
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def show_report(console: Console, trace: Trace) -> None:
     ways = [("peer to peer", *up)] if summary.peers else [("down", *down), ("up", *up)]
     for way, total, last in ways:
         table.add_row(f"bytes {way}", f"{show_bytes(total)}, the last message {last:,} B")
-    for name, value in _energy(summary):
+    for name, value in _energy(summary, complete=trace.complete):
         table.add_row(name, value)
     console.print(table)
     devices = Table(box=None)
@@ -242,10 +242,12 @@ def show_report(console: Console, trace: Trace) -> None:
         console.print(f"  unfinished; go on with: simfl resume {trace.path}", markup=False)
 
 
-def _energy(summary: Summary) -> list[tuple[str, str]]:
+def _energy(summary: Summary, *, complete: bool) -> list[tuple[str, str]]:
     """Joules, and what is not known of them."""
     who = "peers" if summary.peers else "clients"
-    if isnan(summary.joules):
+    if not complete:
+        rows = [(f"energy of the {who}", "told at the end of a run")]
+    elif isnan(summary.joules):
         rows = [(f"energy of the {who}", "unknown: a device without watts")]
     else:
         lacks = ", without radios that have no watts" if summary.radio_missing else ""

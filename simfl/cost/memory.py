@@ -2,95 +2,136 @@
 
 A training step is walked forward and back: what an operation keeps for the backward pass is there
 from then on until the pass has come back to it, and gradients of the weights take its place.
+`analysis/memory_check.py` holds this against PyTorch's allocator and the system's resident set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Final, NamedTuple
 
-from simfl.work import LayerWork, Passes, Storage, Workload
+from simfl.work import Kind, LayerWork, Passes, Storage, Workload
 
-FLOAT_BYTES: Final = 4
-_INDEX_BYTES: Final = 8  # torch.sparse holds int64 indices
+# glibc 2.36's heap for what comes and goes, as a multiple of what is in use: the median of
+# `analysis/memory_check.py` on x86-64, where it is between 1.1 and 2. An aligned block does not fit
+# a hole of its own size (glibc bug 14581, mended in 2.38)
+HEAP: Final = 1.6
+_FLOAT: Final = 4
+_INDEX: Final = 8  # torch.sparse holds int64 indices
+# channels that oneDNN's blocked formats are filled up to: the floats of an AVX-512 register
+_BLOCK: Final = 16
 
 
 class Moment(NamedTuple):
-    """Memory at one point of a step: what is there whatever the batch, and for each sample."""
+    """What a point of a step adds to what is held: whatever the batch, and for each sample."""
 
     fixed_bytes: int
     sample_bytes: int
 
 
-def peak_bytes(work: Workload) -> int:
-    """What a computation needs at most, beside system, interpreter and framework.
+def allocated_bytes(work: Workload) -> int:
+    """The most that PyTorch's allocator has given out at once.
 
-    One step's worth: parameters, what their storage adds, the optimiser's slots, gradients, and the
-    activations of a batch. Of a computation without layers nothing is known, and 0 is said.
+    Parameters as they are stored, the optimiser's slots, gradients, and the activations of a batch.
+    Of a computation without layers nothing is known, and 0 is said.
     """
-    return max((m.fixed_bytes + m.sample_bytes * work.batch for m in moments(work)), default=0)
+    return held_bytes(work) + _passing_bytes(work)
+
+
+def peak_bytes(work: Workload) -> float:
+    """What a computation takes from the system at most, beside system, interpreter and framework.
+
+    What comes and goes leaves holes in the heap, so that more is taken than is in use.
+    """
+    return held_bytes(work) + HEAP * _passing_bytes(work)
 
 
 def largest_batch(work: Workload, room_bytes: float) -> int:
-    """The most samples a step can have in so much room; 0 where not even one fits."""
-    fits = [
-        (room_bytes - m.fixed_bytes) // m.sample_bytes
-        if m.sample_bytes
-        else (0 if m.fixed_bytes > room_bytes else float("inf"))
-        for m in moments(work)
-    ]
-    return max(0, int(min(fits))) if fits else 0
+    """The most samples that a step can have in so much room; 0 where not even one fits."""
+    room_bytes = (room_bytes - held_bytes(work)) / HEAP
+    most = inf
+    for moment in moments(work):
+        left_bytes = room_bytes - moment.fixed_bytes
+        if left_bytes < 0:
+            return 0
+        if moment.sample_bytes:
+            most = min(most, left_bytes // moment.sample_bytes)
+    return 0 if most == inf else int(most)
+
+
+def held_bytes(work: Workload) -> int:
+    """What is there from step to step: parameters, and what the optimiser keeps for them."""
+    slots = work.slots if work.passes is Passes.TRAIN else 0
+    return sum(_stored(layer) + slots * _gradient(layer) for layer in work.layers)
+
+
+def _passing_bytes(work: Workload) -> int:
+    """The most that comes and goes within a step."""
+    return max((m.fixed_bytes + m.sample_bytes * work.batch for m in moments(work)), default=0)
 
 
 def moments(work: Workload) -> Iterator[Moment]:
     """The points of a step at which it may need most."""
-    if not work.layers:
-        return
-    held = sum(map(held_bytes, work.layers))
     if work.passes is Passes.FORWARD:
         for layer in work.layers:
-            yield Moment(held + _scratch(layer), layer.live_bytes + _workspace(layer))
+            yield Moment(0, layer.live_bytes + _blocked(layer, layer.outputs))
         return
-    held += work.slots * sum(map(gradient_bytes, work.layers))
     kept = 0
     for layer in work.layers:
-        # while it computes: what it reads and makes is there, kept or not
         kept += layer.kept_bytes
-        beside = max(0, FLOAT_BYTES * layer.outputs - layer.kept_bytes)
-        yield Moment(held, kept + beside + _workspace(layer))
+        passing = max(0, _FLOAT * layer.outputs - layer.kept_bytes)
+        yield Moment(0, kept + passing + _blocked(layer, layer.outputs))
     gradients = 0
     for layer in reversed(work.layers):
-        # the gradients of what it made, and of what it read where something before it is trained
+        # gradients of what it made, and of what it read where something before it is trained
         back = layer.products > (layer.parameters > 0)
-        passed = FLOAT_BYTES * (layer.outputs + (layer.inputs if back else 0))
-        gradients += gradient_bytes(layer)
-        yield Moment(held + gradients + _scratch(layer), kept + passed + _workspace(layer))
+        passing = _FLOAT * (layer.outputs + (layer.inputs if back else 0))
+        gradients += _gradient(layer)
+        for scratch in _scratch(layer, back):
+            yield Moment(gradients + scratch, kept + passing)
         kept -= layer.kept_bytes
 
 
-def held_bytes(layer: LayerWork) -> int:
-    """Of an operation's parameters, as they are stored while it computes."""
-    rest = FLOAT_BYTES * (layer.parameters - layer.weights)
+def _stored(layer: LayerWork) -> int:
+    """An operation's parameters, as they are held while it computes."""
+    rest = _FLOAT * (layer.parameters - layer.weights)
     if layer.storage is Storage.COO:
-        return rest + layer.nonzero * (FLOAT_BYTES + 2 * _INDEX_BYTES)
+        return rest + layer.nonzero * (_FLOAT + 2 * _INDEX)
     if layer.storage is Storage.CSR:
-        return rest + layer.nonzero * (FLOAT_BYTES + _INDEX_BYTES) + (layer.outputs + 1) * 8
-    # masked: the mask, and their product
+        return rest + layer.nonzero * (_FLOAT + _INDEX) + (layer.outputs + 1) * _INDEX
+    # masked: weight, mask, and their product, which the forward pass leaves behind
     copies = 3 if layer.storage is Storage.MASKED else 1
-    return rest + copies * FLOAT_BYTES * layer.weights
+    return rest + copies * _FLOAT * layer.weights
 
 
-def gradient_bytes(layer: LayerWork) -> int:
-    """Of an operation's parameters' gradients."""
+def _gradient(layer: LayerWork) -> int:
+    """A number for each parameter; of a sparse weight the stored ones, which share its indices."""
     stored = layer.nonzero if layer.storage.sparse else layer.weights
-    return FLOAT_BYTES * (layer.parameters - layer.weights + stored)
+    return _FLOAT * (layer.parameters - layer.weights + stored)
 
 
-def _scratch(layer: LayerWork) -> int:
-    """Beside the gradients, while they are computed."""
-    return 0
+def _scratch(layer: LayerWork, back: bool) -> Iterator[int]:
+    """What computing gradients takes besides, one after the other: the weight's, the input's."""
+    if layer.storage is Storage.MASKED:
+        yield _FLOAT * layer.weights  # the product's, before the mask is multiplied in
+    elif layer.storage is Storage.COO:
+        # the dense gradient, of which a copy of the weight's indices picks the stored ones
+        yield _FLOAT * layer.weights + layer.nonzero * (_FLOAT + 2 * _INDEX)
+        if back:  # the transpose is sorted: its indices and values, flat indices, their order
+            yield layer.nonzero * (_FLOAT + 4 * _INDEX)
+    elif layer.storage is Storage.CSR:
+        # not derived: 31 and 68 bytes a stored entry were measured
+        yield layer.nonzero * 31
+        if back:
+            yield layer.nonzero * 68
+    else:
+        yield 0
 
 
-def _workspace(layer: LayerWork) -> int:
-    """Of one sample, what a kernel needs to itself."""
-    return 0
+def _blocked(layer: LayerWork, numbers: int) -> int:
+    """A convolution's result in oneDNN's format, before it is copied to PyTorch's."""
+    if layer.kind not in (Kind.CONV, Kind.DEPTHWISE) or not layer.weights:
+        return 0
+    channels = layer.weights // (layer.channels * layer.window)
+    return _FLOAT * numbers * (-(-channels // _BLOCK) * _BLOCK) // channels

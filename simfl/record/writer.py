@@ -24,6 +24,7 @@ from simfl.work import Manifest
 BLOCK: Final = 2048
 # more than one flush can take: a block of every table, and HDF5's own structures
 _SPARE_BYTES: Final = 2**20
+_ORDER: Final = ("nodes", "links", "energy", "manifests", "scores", "transfers", "activities")
 _FAULTS: Final = (OSError, RuntimeError, ValueError)
 Row = tuple[Any, ...]
 
@@ -96,15 +97,7 @@ class TraceWriter:
         """
         try:
             self._ensure_room()
-            for table in (
-                "nodes",
-                "links",
-                "energy",
-                "manifests",
-                "scores",
-                "transfers",
-                "activities",
-            ):
+            for table in _ORDER:
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
                     dataset = self._file[table]
