@@ -123,7 +123,9 @@ class Simulation:
             self.env.run(until=process if ended is None else process | ended)
         except DeviceMemoryError as error:
             mend = algorithm.holds_from(self._everybody_holds)
-            raise DeviceMemoryError(f"{error}; {mend or 'take another device or model'}") from error
+            raise DeviceMemoryError(
+                f"{error}; {mend or 'take another device, batch size or model'}"
+            ) from error
         finally:
             gc.unfreeze()
         if ended is not None and ended.triggered:

@@ -14,7 +14,7 @@ import simpy
 from filelock import FileLock, Timeout
 
 from simfl.assembly import attributes, build, computed_by, node_rows
-from simfl.errors import RecordError, ScenarioError, SimflError, TraceError
+from simfl.errors import DeviceMemoryError, RecordError, ScenarioError, SimflError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Artifact, Promise, Recipe, Store
@@ -190,6 +190,9 @@ def _simulate(
             recording.finish(simulation.uses())
             store.flush()
         except BaseException as error:
+            if isinstance(error, DeviceMemoryError):
+                # a result: all that was until then stays
+                recording.finish(simulation.uses())
             if isinstance(error, SimflError) and not isinstance(error, RecordError):
                 # what the scenario asks cannot be done: there is nothing to resume
                 writer.close(f"failed: {error}")

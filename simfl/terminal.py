@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simfl.cost.wires import SERVER
+from simfl.fitting import Fit, planned
 from simfl.memo.disk import Info
 from simfl.record import Trace
 from simfl.record.summary import Summary, by_device, summarise
@@ -169,7 +170,35 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     table.add_row("one round", f"{tape.computation_s + tape.communication_s:.3f} s")
     table.add_row(f"  computing, the slowest ({tape.slowest.node})", f"{tape.computation_s:.3f} s")
     table.add_row("  the rest of it: network, waiting", f"{tape.communication_s:.3f} s")
+    for fit in planned(parts, manifest):
+        table.add_row(f"memory to train on {fit.device}", _memory(fit))
     console.print(table)
+
+
+def show_fits(console: Console, fits: list[Fit]) -> None:
+    """Devices that can hold a computation, and those that cannot."""
+    table = Table(box=None)
+    for head in ("device", "fits", "needed", "of", "largest batch", ""):
+        right = head in ("needed", "of", "largest batch")
+        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    for fit in fits:
+        seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
+        note = "" if fit.whole else "without system, interpreter and framework: not known"
+        table.add_row(
+            Text(fit.device, "bold"),
+            Text("no", "red") if fit.refused else "yes",
+            show_bytes(fit.needed_bytes),
+            show_bytes(fit.ram_bytes),
+            "-" if seen else f"{fit.largest_batch:,}",
+            Text("was seen to fail" if seen else note),
+        )
+    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    console.print(table, crop=False)
+
+
+def _memory(fit: Fit) -> str:
+    lacks = "" if fit.whole else ", without system and framework"
+    return f"{show_bytes(fit.needed_bytes)} of {show_bytes(fit.ram_bytes)}{lacks}"
 
 
 def show_report(console: Console, trace: Trace) -> None:
