@@ -84,8 +84,8 @@ def moments(work: Workload) -> Iterator[Moment]:
         yield Moment(0, kept + passing + _blocked(layer, layer.outputs))
     gradients = 0
     for layer in reversed(work.layers):
-        # gradients of what it made, and of what it read where something before it is trained; an
-        # addition hands its gradient on, and counts here for the one that waits for the other branch
+        # gradients of what it made, and of what it read where something before it is trained. An
+        # addition hands its gradient on; here it counts for the one that waits for a branch
         back = layer.products > (layer.parameters > 0)
         passing = _FLOAT * (layer.outputs + (layer.inputs if back else 0))
         gradients += _gradient(layer)

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from simfl.record.reader import Trace
+from simfl.units import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,11 @@ def by_device(trace: Trace) -> pd.DataFrame:
 def _batteries(trace: Trace) -> dict[str, float]:
     """Joules of a full battery, by device model; nan for those without."""
     devices = json.loads(trace.attributes.get("devices", "{}")).values()
-    return {d["name"]: (d.get("battery") or {}).get("value", float("nan")) for d in devices}
+    batteries = {d["name"]: d.get("battery") for d in devices}
+    return {
+        name: parse(battery["value"], "energy") if battery else float("nan")
+        for name, battery in batteries.items()
+    }
 
 
 def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Series[int]:
