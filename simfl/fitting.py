@@ -67,11 +67,10 @@ def planned(parts: Parts, model: Manifest) -> list[Fit]:
         parts: of the scenario.
         model: counts of what they train.
     """
-    platform, rule = parts.scenario.platform, parts.algorithm.work["train"]
-    fits: dict[str, Fit] = {}
-    clients = [(node, group) for node, group in platform.nodes.items() if node != SERVER]
-    for index, (_, group) in enumerate(clients):
-        fit = fit_of(parts.devices[group], rule(parts.algorithm, model, Turn(index, 1)))
+    rule, fits = parts.algorithm.work["train"], dict[str, Fit]()
+    clients = [device for node, device in parts.devices.items() if node != SERVER]
+    for index, device in enumerate(clients):
+        fit = fit_of(device, rule(parts.algorithm, model, Turn(index, 1)))
         known = fits.get(fit.device)
         if known is None or fit.needed_bytes > known.needed_bytes:
             fits[fit.device] = fit

@@ -11,6 +11,7 @@ from simpy import Environment, Event, FilterStore
 
 from simfl.cost.device import DeviceModel
 from simfl.cost.energy import Meter
+from simfl.cost.variation import Unit
 from simfl.events.activity import Activity
 from simfl.events.network import Network
 from simfl.events.observer import Observer, Sent, Span
@@ -57,6 +58,9 @@ class Node:
         name: its place in the network.
         index: its logical coordinate among the clients or peers; -1 for the server.
         meter: is told when it computes, sends and receives, and for how long, cut or not.
+
+    Args:
+        unit: how this board differs from its model; None: it does not.
     """
 
     def __init__(
@@ -65,13 +69,14 @@ class Node:
         name: str,
         index: int,
         device: DeviceModel,
+        unit: Unit | None = None,
         meter: Meter | None = None,
     ) -> None:
         self.name = name
         self.index = index
         self.device = device
         self.meter = meter or Meter()
-        self._world = world
+        self._world, self._unit = world, unit
         self._busy = False
         self._waiting: deque[Event] = deque()
         self._costs: dict[int, tuple[Workload, float]] = {}
@@ -86,19 +91,25 @@ class Node:
         Raises:
             DeviceMemoryError: the device cannot hold it.
         """
-        world = self._world
+        world, unit = self._world, self._unit
         if self._busy:
             yield from self._wait()
         self._busy = True
         start_s = world.env.now
         self.meter.compute.begin(start_s)
         try:
-            seconds = self._seconds(world.work(verb, *args))
+            work = world.work(verb, *args)
+            seconds = self._seconds(work)
+            if unit is not None:
+                seconds = unit.seconds(work, seconds, verb.__name__, round, start_s)
             artifact: Artifact[T] = world.promise(verb, *args)
             world.start(artifact)
             yield world.env.timeout(seconds)
         finally:
-            self.meter.compute.end(world.env.now)
+            end_s = world.env.now
+            self.meter.compute.end(end_s)
+            if unit is not None:
+                unit.computed(start_s, end_s)
             self._release()
         span = Span(
             start_s=start_s,

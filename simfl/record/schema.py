@@ -90,6 +90,21 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("seconds", "<f8"),
         ("joules", "<f8"),
     ],
+    # the same run in other possible worlds, one row per draw, as a what-if gives it; inf: the
+    # accuracy was never reached, nan: not known
+    "repeats": [
+        ("draw", "<i4"),
+        ("time_s", "<f8"),
+        ("target_s", "<f8"),
+        ("rounds", "<i4"),
+        ("accuracy", "<f8"),
+        ("down_bytes", "<i8"),
+        ("up_bytes", "<i8"),
+        ("joules", "<f8"),
+        ("target_joules", "<f8"),
+        ("anew", "<i4"),
+        ("status", STATUS),
+    ],
 }
 
 

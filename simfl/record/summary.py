@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import yaml
 
 from simfl.record.reader import Trace
+from simfl.record.repeats import Spread, spreads
 from simfl.units import parse
 
 
@@ -38,6 +40,7 @@ class Summary:
         server_joules: of the server; nan without watts, or without a server.
         size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
+        repeats: of time, time to the target and energy, over possible worlds; none without repeats.
     """
 
     peers: int
@@ -62,6 +65,7 @@ class Summary:
     server_joules: float
     size: int
     nonzero: int
+    repeats: Mapping[str, Spread]
 
 
 def summarise(trace: Trace) -> Summary:
@@ -102,6 +106,7 @@ def summarise(trace: Trace) -> Summary:
         server_joules=float(spent["joules"].reindex(trace.nodes["node"][served]).sum(min_count=1)),
         size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
         nonzero=_last(curve["nonzero"]),
+        repeats=spreads(trace),
     )
 
 
@@ -133,7 +138,7 @@ def by_device(trace: Trace) -> pd.DataFrame:
     """Per device model: nodes, mean seconds computing per node, bytes sent and received, joules.
 
     ``joules`` are the mean of a node; ``battery`` is the share of a full battery that this is, nan
-    for a device without one.
+    for a device without one. Members of a population count as one model.
     """
     nodes = trace.nodes.set_index("node")
     activities, transfers = trace.activities, trace.transfers
@@ -141,7 +146,7 @@ def by_device(trace: Trace) -> pd.DataFrame:
     per_node = pd.DataFrame(
         {
             "role": nodes["role"],
-            "device": nodes["device"],
+            "device": nodes["device"].str.partition("/")[0],
             "nodes": 1,
             "busy_s": busy.reindex(nodes.index, fill_value=0.0),
             "sent_bytes": _bytes_by(transfers, "source", nodes.index),
