@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from simfl.assembly import attributes, build, computed_by, node_rows
 from simfl.datafolder import Located
-from simfl.errors import RecordError, ScenarioError, SimflError, TraceError
+from simfl.errors import DeviceMemoryError, RecordError, ScenarioError, SimflError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Artifact, Promise, Recipe, Store
@@ -187,13 +187,23 @@ def _simulate(
         writer = TraceWriter(path, node_rows(parts), attributes(parts))
         recording = Recording(env, parts, writer, promise, store, listeners.round)
         simulation = Simulation(
-            env, parts, recording, promise, recording.observe, store.start, verify=verify
+            env,
+            parts,
+            recording,
+            promise,
+            recording.observe,
+            store.start,
+            meters=recording.meters,
+            verify=verify,
         )
         try:
             status = simulation.play(recording.ended)
             recording.finish(simulation.uses())
             store.flush()
         except BaseException as error:
+            if isinstance(error, DeviceMemoryError):
+                # a result: all that was until then stays
+                recording.finish(simulation.uses())
             if isinstance(error, SimflError) and not isinstance(error, RecordError):
                 # what the scenario asks cannot be done: there is nothing to resume
                 writer.close(f"failed: {error}")
