@@ -68,10 +68,11 @@ def sweep(
 
     Returns:
         One row per point, in their order: the changed keys, then ``time_s``, ``target_s``,
-        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``status`` and ``trace``. Of a point
-        that failed, ``status`` says why. With repeats, also their percentiles: ``time_p05_s``,
-        ``time_p25_s``, ``time_p50_s``, ``time_p75_s``, ``time_p95_s`` and, with an accuracy to
-        reach, ``target_p05_s`` to ``target_p95_s`` and in how many of them it is ``never``.
+        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``joules``, ``target_joules``,
+        ``status`` and ``trace``. Of a point that failed, ``status`` says why. With repeats, also
+        their percentiles: ``time_p05_s``, ``time_p25_s``, ``time_p50_s``, ``time_p75_s``,
+        ``time_p95_s`` and, with an accuracy to reach, ``target_p05_s`` to ``target_p95_s`` and in
+        how many of them it is ``never``.
 
     Raises:
         ExecutorError: a process was killed.
@@ -137,6 +138,8 @@ def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, A
         "accuracy": found.accuracy,
         "down_bytes": found.down_bytes,
         "up_bytes": found.up_bytes,
+        "joules": found.joules,
+        "target_joules": found.target_joules,
     }
     for name, spread in found.repeats.items():
         row |= _columns(name, spread)

@@ -217,6 +217,45 @@ def test_list_names_what_a_scenario_can_name(call: Call, kind: str, name: str) -
     assert name in call("list", kind).stdout
 
 
+def test_devices_are_listed_with_what_they_can_do_and_how_that_is_known(call: Call) -> None:
+    lines = call("list", "devices").stdout.splitlines()
+    found = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
+    assert found["device"].startswith("device training inference RAM idle busy evidence")
+    assert found["pi4_ncnn_4t"].startswith("pi4_ncnn_4t - 53.85 Gflop/s 2 GiB 3 W 6 W derived")
+    assert found["pixel3"].startswith("pixel3 2.89 Gflop/s 93.31 Gflop/s 4 GB - - derived, rough")
+    assert found["phone_big_flash"].startswith("phone_big_flash 4 models - 8 GB - - measured")
+    assert found["g3s_xlarge"].startswith("g3s_xlarge 4.825 Tflop/s as training 30.5 GiB")
+    assert found["phones_propius"].startswith("phones_propius any model any model each its own")
+    assert "Raspberry Pi 4 Model B" in found["pi4_prunefl"]
+
+
+def test_a_device_is_shown_with_every_figure_and_its_source(call: Call) -> None:
+    shown = " ".join(call("show", "pi4").stdout.split())
+    assert shown.startswith("pi4 Raspberry Pi 4 Model B, 4 x Cortex-A72 1.5 GHz PyTorch 1.1 (2019)")
+    assert "cost.train.coo_weight 45.636 ns derived 0.05 Jiang et al. 2019, Fig. 12" in shown
+    assert "sparse pays, linear layers as coo, train: below a density of 13%" in shown
+    table = " ".join(call("show", "phone_mid_flash").stdout.split())
+    assert "cost.conv2_leaf, train, dense, batch 10 588 ms measured" in table
+    journal = call("show", "pi4_prunefl").stdout
+    assert "sparse pays, vgg11_small_fc: always" in journal
+    assert "cannot: lenet_300_100 held dense; the system dies" in call("show", "pi3").stdout
+    assert "note: FedScale's rule" in call("show", "phones_fedscale").stdout
+    assert refused(call("show", "pi44")) == "error: unknown device 'pi44'; did you mean 'pi4'?"
+
+
+def test_rough_devices_are_told_of_before_anything_runs(call: Call) -> None:
+    change = "platform.devices.pi4.model=pixel3"
+    network = "platform.network.rate=20 Mbit/s"
+    told = "device: pixel3: nothing behind its times was measured on it (derived); one time in"
+    assert told in call("validate", "pi_lenet", change, network).stdout
+    dataset = "learning.dataset.name=digits"
+    fedavg = "learning.algorithm={name: fedavg}"
+    pis = "platform.devices.pi3.model=pi4"
+    planned = call("run", "pi_lenet", "--dry-run", change, network, dataset, fedavg, pis).stdout
+    assert told in planned
+    assert planned.count("device: ") == 1
+
+
 def test_schema_prints_the_committed_schema(call: Call) -> None:
     committed = SCENARIO.parent / "scenario.schema.json"
     assert json.loads(call("schema").stdout) == json.loads(committed.read_text())
