@@ -249,7 +249,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Run a scenario at every point of a grid; what learns the same trains once. Resumable."""
-    from simfl import api, terminal
+    from simfl import api, spreads, terminal
 
     _refuse_table(table)
     found = api.sweep(
@@ -265,7 +265,7 @@ def sweep(
     )
     _write_table(found, table or folder / "sweep.csv")
     if not quiet:
-        shown = found.drop(columns=["trace", *found.filter(regex="_p25|_p75").columns])
+        shown = spreads.folded(found.drop(columns="trace"))
         terminal.show_points(out, shown, trained=False)
     failed = found["status"].str.startswith("failed")
     if failed.any():

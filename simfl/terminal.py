@@ -395,12 +395,6 @@ _HEADS: Final = {
     "joules": "energy",
     "target_joules": "to target",
     "anew": "not recorded",
-    "time_p05_s": "5 %",
-    "time_p50_s": "median",
-    "time_p95_s": "95 %",
-    "target_p05_s": "to target, 5 %",
-    "target_p50_s": "median",
-    "target_p95_s": "95 %",
 }
 
 

@@ -64,7 +64,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "grid": (5, "hosting record repeating retiming scenario simulation", "pandas"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
-    "spreads": (5, "record", "rich"),
+    "spreads": (5, "record", "pandas rich"),
     "terminal": (
         5,
         "cost fitting memo record recording running simulation spreads",
@@ -79,8 +79,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "cli": (
         6,
-        "api assembly device_listing fitting listing memo record scenario simulation terminal "
-        "verification",
+        "api assembly device_listing fitting listing memo record scenario simulation spreads "
+        "terminal verification",
         "pandas rich typer",
     ),
     "__init__": (6, "api models record scenario", ""),

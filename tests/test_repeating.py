@@ -21,6 +21,7 @@ from simfl.record.repeats import SHARES, Spread, lacking
 from simfl.record.schema import COLUMNS
 from simfl.record.summary import summarise
 from simfl.simulation import Listeners
+from simfl.spreads import folded
 from simfl.terminal import show_report
 
 NAME = "smoke/prunefl_federated"
@@ -268,6 +269,11 @@ def test_a_sweep_has_percentiles_and_resumes_them(tmp_path: Path) -> None:
     assert found["time_p50_s"][0] == trace.repeats["time_s"].median()
     assert found["never"].tolist() == [0, 0]
     assert simfl.sweep(source, rates, **host).equals(found)
+    shown = folded(found)
+    assert not list(shown.filter(regex="_p[0-9][0-9]"))
+    low, median, high = (f"{found[f'time_p{n}_s'][0]:,.1f}" for n in ("05", "50", "95"))
+    assert shown["time, median (5 to 95 %)"][0] == f"{median} ({low} to {high}) s"
+    assert len(shown.columns) == len(found.columns) - 4 * len(SHARES) + 4
 
 
 @pytest.mark.parametrize("where", ["platform.variation.draw=-1", "repeats=-1", "repeats=1.5"])
