@@ -1,6 +1,7 @@
 """Peak memory of training steps: as counted, as PyTorch allocates it, and as the system sees it.
 
     python analysis/memory_check.py [--out memory.csv] [--only NAME]
+    python analysis/memory_check.py --sum memory.csv
 
 Each case runs twice in a fresh process (Linux), on one thread: three steps of SGD, once measured by
 the peak of the resident set, once by PyTorch's own record of what its allocator gave out. Before
@@ -264,9 +265,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs=2, metavar=("HOW", "CASE"))
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="a regular expression of cases")
+    parser.add_argument("--sum", type=Path, nargs="+", help="tables of --out to sum up together")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.sum:
+        rows = [row for path in args.sum for row in _read(path)]
+        sum_up(rows)
+        return
     if args.child:
         how, case = args.child[0], json.loads(args.child[1])
         print(json.dumps(resident(case) if how == "resident" else allocated(case)))
@@ -296,6 +302,14 @@ def main() -> None:
     sum_up(rows)
 
 
+def _read(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="") as file:
+        return [
+            {k: v if k == "case" else float(v) for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
 def sum_up(rows: list[dict[str, Any]]) -> None:
     """Errors, and those of a heap factor that was taken from the other models."""
     for mine, found in _PAIRS:
@@ -319,7 +333,12 @@ def sum_up(rows: list[dict[str, Any]]) -> None:
                 (r["held"] + heap * (r["counted"] - r["held"])) / r["resident"] - 1 for r in ours
             ]
     if factors:
-        print(f"  factor of all: {statistics.median(factors.values()):.2f}")
+        values = factors.values()
+        print(
+            f"  factor of all: {statistics.median(values):.2f}, from {min(values):.2f} to "
+            f"{max(values):.2f}"
+        )
+    if errors:
         _say("resident, factor of the other models", errors)
 
 

@@ -10,7 +10,7 @@ from simfl.cost.device import Device
 from simfl.cost.wires import SERVER
 from simfl.datafolder import locate
 from simfl.devices import load_device
-from simfl.errors import DeviceMemoryError, OptionError, ScenarioError, did_you_mean
+from simfl.errors import CostError, DeviceMemoryError, OptionError, ScenarioError, did_you_mean
 from simfl.models.base import Architecture
 from simfl.running import Parts
 from simfl.scenario.schema import Dataset
@@ -27,6 +27,7 @@ class Fit:
         whole: whether what system, interpreter and framework take is in it.
         largest_batch: that fits; 0 where none does.
         refused: why it does not fit; empty where it does.
+        timed: whether the device's file has the figures to say how long it takes.
     """
 
     device: str
@@ -35,6 +36,7 @@ class Fit:
     whole: bool
     largest_batch: int
     refused: str
+    timed: bool
 
 
 def fit_of(device: Device, work: Workload) -> Fit:
@@ -52,7 +54,16 @@ def fit_of(device: Device, work: Workload) -> Fit:
         whole=device.runtime is not None,
         largest_batch=0 if seen else device.largest_batch(work),
         refused=refused,
+        timed=_timed(device, work),
     )
+
+
+def _timed(device: Device, work: Workload) -> bool:
+    try:
+        device.seconds(work)
+    except CostError:
+        return False
+    return True
 
 
 def every_device(work: Workload) -> list[Fit]:

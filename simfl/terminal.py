@@ -194,14 +194,15 @@ def show_fits(console: Console, fits: list[Fit]) -> None:
         table.add_column(head, justify="right" if right else "left", no_wrap=True)
     for fit in fits:
         seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
-        note = "" if fit.whole else "without system, interpreter and framework: not known"
+        notes = ["without system and framework: not known"] * (not fit.whole)
+        notes += ["no figures for its seconds"] * (not fit.timed)
         table.add_row(
             Text(fit.device, "bold"),
             Text("no", "red") if fit.refused else "yes",
             show_bytes(fit.needed_bytes),
             show_bytes(fit.ram_bytes),
             "-" if seen else f"{fit.largest_batch:,}",
-            Text("was seen to fail" if seen else note),
+            Text("was seen to fail" if seen else "; ".join(notes)),
         )
     table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
     console.print(table, crop=False)
@@ -293,8 +294,8 @@ def _energy(summary: Summary, *, complete: bool) -> list[tuple[str, str]]:
     elif isnan(summary.joules):
         rows = [(f"energy of the {who}", "unknown: a device without watts")]
     else:
-        lacks = ", without radios that have no watts" if summary.radio_missing else ""
-        rows = [(f"energy of the {who}{lacks}", show_joules(summary.joules))]
+        lacks = ", and radios unknown" if summary.radio_missing else ""
+        rows = [(f"energy of the {who}", f"{show_joules(summary.joules)}{lacks}")]
         if summary.target is not None:
             reached = summary.target_round is not None
             text = show_joules(summary.target_joules) if reached else "never"

@@ -256,6 +256,37 @@ def test_rough_devices_are_told_of_before_anything_runs(call: Call) -> None:
     assert planned.count("device: ") == 1
 
 
+def test_devices_that_can_hold_a_model(call: Call) -> None:
+    fits = ("list", "devices", "--fits", "resnet18", "--input", "3x32x32")
+    rows = {r.split()[0]: r.split()[1] for r in call(*fits, "--batch", "128").stdout.splitlines()}
+    assert (rows["pi3"], rows["pi4"]) == ("no", "yes")
+    dense = ("list", "devices", "--fits", "lenet_300_100", "--dataset", "digits")
+    assert "was seen to fail" in call(*dense).stdout
+    assert "was seen to fail" not in call(*dense, "--storage", "coo", "--density", "0.1").stdout
+    assert "give --dataset NAME, or --input" in refused(call(*fits[:4]))
+    assert "a question to devices" in refused(call("list", "models", "--fits", "lenet5"))
+
+
+def test_memory_stands_in_the_plan_and_ends_a_run(call: Call, tmp_path: Path) -> None:
+    small = "platform.devices.pi4.model=pi3"
+    fast = ("smoke/fedavg_access_links", "learning.model={name: resnet18}", small)
+    assert "memory to train on pi3" in call("run", *fast, "--dry-run").stdout
+    large = (*fast, "stop={}", "learning.local.batch_size=200", "--out", tmp_path / "run.h5")
+    line = refused(call("run", *large, "--quiet"))
+    assert "out of memory: device 'pi3' cannot train resnet18 on batches of 200" in line
+    assert "take another device, batch size or model" in line
+    assert simfl.Trace(tmp_path / "run.h5").status.startswith("failed: out of memory")
+    assert refused(call("run", *large[:-2], "--dry-run")) == line
+
+
+def test_the_report_tells_energy_and_what_of_it_is_unknown(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "run.h5"
+    told = call("run", SMOKE, "protocol.rounds=2", "--out", out).stdout
+    assert "energy of the clients" in told
+    assert "J, and radios unknown" in told
+    assert "energy, each" in told
+
+
 def test_schema_prints_the_committed_schema(call: Call) -> None:
     committed = SCENARIO.parent / "scenario.schema.json"
     assert json.loads(call("schema").stdout) == json.loads(committed.read_text())
@@ -314,7 +345,7 @@ def test_whatif_tells_the_points_and_what_is_not_recorded(call: Call, own: Path)
     # narrow or not, no figure is cut
     assert "\u2026" not in done.stdout
     heads = "platform.network.up protocol.rounds seed simulated to target rounds accuracy down up"
-    assert " ".join(lines[0].split()) == f"{heads} turns not recorded ended by"
+    assert " ".join(lines[0].split()) == f"{heads} energy turns not recorded ended by"
     assert "6 of 8 points compute something else: 72 turns are not recorded" in lines[-1]
     assert "first train Turn(client=" in lines[-1]
     assert lines[-1].endswith("their accuracies are unknown; compute them with --train")
