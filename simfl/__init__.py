@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simfl.api import load, plan, resume, run, sweep, whatif
+    from simfl.api import device, load, plan, resume, run, sweep, whatif
     from simfl.errors import SimflError
+    from simfl.models.count import workload
     from simfl.record import Trace
     from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PROTOCOLS, TOPOLOGIES
     from simfl.scenario import Scenario
@@ -31,21 +32,25 @@ __all__ = [
     "Scenario",
     "SimflError",
     "Trace",
+    "device",
     "load",
     "plan",
     "resume",
     "run",
     "sweep",
     "whatif",
+    "workload",
 ]
 
 _HOMES = {
+    "device": "simfl.api",
     "load": "simfl.api",
     "plan": "simfl.api",
     "resume": "simfl.api",
     "run": "simfl.api",
     "sweep": "simfl.api",
     "whatif": "simfl.api",
+    "workload": "simfl.models.count",
     "Trace": "simfl.record",
     "Scenario": "simfl.scenario",
     "SimflError": "simfl.errors",

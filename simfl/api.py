@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from simfl import grid, resources, retiming, simulation
+from simfl.cost.device import Device
+from simfl.devices import load_device
 from simfl.errors import ScenarioError, did_you_mean
 from simfl.hosting import ExecutorName, Host, cores, store_beside
 from simfl.record import Trace
@@ -29,6 +31,17 @@ def load(name: str | Path, overrides: Iterable[str] = ()) -> Scenario:
         ScenarioError: no such scenario, or a wrong one.
     """
     return load_file(_found(name), overrides)
+
+
+def device(name: str | Path) -> Device:
+    """A device model: a YAML file, or the name of a packaged one.
+
+    Its ``seconds(simfl.workload(module, shape, batch=32))`` are those of a step.
+
+    Raises:
+        CostError: no such device, or a wrong one.
+    """
+    return load_device(str(name))
 
 
 def run(

@@ -64,13 +64,13 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "terminal": (5, "cost memo record recording running simulation", "pandas rich yaml"),
     "listing": (5, "cost devices", "rich"),
-    "api": (5, "grid hosting record retiming running scenario simulation", "pandas"),
+    "api": (5, "cost devices grid hosting record retiming running scenario simulation", "pandas"),
     "cli": (
         6,
         "api assembly listing memo record scenario simulation terminal verification",
         "pandas rich typer",
     ),
-    "__init__": (6, "api record scenario", ""),
+    "__init__": (6, "api models record scenario", ""),
     "__main__": (6, "cli", ""),
 }
 FLOOR_0 = {unit for unit, (floor, _, _) in TABLE.items() if floor == 0}

@@ -8,7 +8,7 @@ import simfl
 PUBLIC = [
     *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
-    *("load", "plan", "resume", "run", "sweep", "whatif"),
+    *("device", "load", "plan", "resume", "run", "sweep", "whatif", "workload"),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
@@ -55,7 +55,8 @@ def workload(
     batch: int,
     steps: int = 1,
     passes: Passes = Passes.TRAIN,
-    storage: dict[str, Storage] | None = None,
+    storage: Mapping[str, Storage] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Workload:
     """What training any module asks of a device; it is not changed, and its data is not looked at.
 
@@ -68,11 +69,12 @@ def workload(
         storage: by weight name, how it is held where that is not dense; stored entries are then
             those that are not zero. A weight that is multiplied by a mask in the forward pass, as
             `torch.nn.utils.prune` does, is seen to be masked.
+        dtype: of the input; indices are ``torch.long``.
 
     Raises:
         CostError: the module does not run on shapes alone, or has no such weight.
     """
-    found = operations(lambda: _copy(module), sample_shape)
+    found = operations(lambda: _copy(module), sample_shape, dtype)
     held, values = storage or {}, dict(module.named_parameters())
     unknown = set(held) - {operation.name for operation in found}
     if unknown:
@@ -120,7 +122,9 @@ def _least_batch(build: Callable[[], nn.Module], sample_shape: tuple[int, int, i
 
 
 def operations(
-    build: Callable[[], nn.Module], sample_shape: tuple[int, ...]
+    build: Callable[[], nn.Module],
+    sample_shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[LayerWork, ...]:
     """What a forward pass in training does, in its order; views and counters cost nothing.
 
@@ -131,7 +135,7 @@ def operations(
     """
     module = build().to("meta").train()
     with torch.device("meta"):
-        few, many = (_run(module, torch.empty((n, *sample_shape))) for n in _TRIED)
+        few, many = (_run(module, torch.empty((n, *sample_shape), dtype=dtype)) for n in _TRIED)
     if [o.name for o in few] != [o.name for o in many]:
         raise CostError(f"{type(module).__name__}: what it does depends on the batch; give a layer")
     span = _TRIED[1] - _TRIED[0]
