@@ -162,7 +162,7 @@ def _conv_cases() -> list[Case]:
 
 def _elementwise_cases() -> list[Case]:
     found: list[Case] = []
-    words = [["relu"], ["norm", 64], ["maxpool", 2], ["avgpool", 2], ["twice"], ["beside"]]
+    words: Layers = [["relu"], ["norm", 64], ["maxpool", 2], ["avgpool", 2], ["twice"], ["beside"]]
     for layer in words:
         found += _sizes([layer], [64, 32, 32], [2, 32, 192])
     found += _sizes([["maxpool", 3, 1, 1]], [32, 16, 16], [2, 32])
