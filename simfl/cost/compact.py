@@ -17,8 +17,10 @@ from simfl.options import Options, Positive
 from simfl.work import LayerWork, Passes, Workload
 
 _THIRD: Final = 1 / 3
-_RATES: Final = ("dense_rate", "conv_rate", "weight_rate", "conv_weight_rate")
-_SLOWED: Final = ("conv_inputs", "conv_outputs", "conv_positions")
+RATES: Final = ("dense_rate", "conv_rate", "weight_rate", "conv_weight_rate")
+"""Figures that are counts per second: of FLOP, and of bytes."""
+SLOWED: Final = ("conv_inputs", "conv_outputs", "conv_positions")
+"""Figures that are multiples of the time of ``conv_rate``."""
 
 
 class Kernels(Options):
@@ -99,8 +101,8 @@ class Kernels(Options):
             figure: Doubtful | None = getattr(self, name)
             if figure is not None:
                 value: float = figure.value  # type: ignore[attr-defined]
-                found[name] = 1 / value if name in _RATES else value
-        for name in _SLOWED:
+                found[name] = 1 / value if name in RATES else value
+        for name in SLOWED:
             # a ratio: so many times the seconds of the FLOP themselves
             if name in found:
                 found[name] *= found.get("conv_rate", 0.0)

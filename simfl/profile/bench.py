@@ -52,18 +52,31 @@ def read(path: Path) -> dict[str, Any]:
 
 def host(device: str, threads: int) -> dict[str, Any]:
     """What the figures belong to: machine, framework, threads."""
-    gpu = torch.cuda.get_device_name() if device == "cuda" else ""
+    gpu = torch.cuda.get_device_properties(0) if device == "cuda" else None
     return {
         "name": platform.node(),
         "machine": platform.machine(),
-        "processor": gpu or _processor(),
+        "processor": gpu.name if gpu else _processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device,
         "threads": threads,
-        "ram_bytes": _memory("MemTotal"),
+        "ram_bytes": gpu.total_memory if gpu else _memory("MemTotal"),
+        "cache_bytes": 0 if gpu else _cache(),
     }
+
+
+def _cache() -> int:
+    """Bytes of a core's second-level cache; 0 where the system does not say."""
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            if (index / "level").read_text(encoding="ascii").strip() == "2":
+                size = (index / "size").read_text(encoding="ascii").strip()
+                return int(size.removesuffix("K")) * 1024
+        except (OSError, ValueError):
+            continue
+    return 0
 
 
 def _processor() -> str:
@@ -85,7 +98,8 @@ def _memory(word: str) -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
-        return 0
+        total = word == "MemTotal" and "SC_PHYS_PAGES" in os.sysconf_names
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if total else 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(word)), 0)
 
 
@@ -227,6 +241,9 @@ class Bench:
         steps = Steps(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), [1, 8, 8], 2, self.device)
         steps.train()
         self.found["runtime_bytes"] = _resident()
+        if self.device == "cuda":
+            free, total = torch.cuda.mem_get_info()
+            self.found["runtime_bytes"] = total - free
         self.found["copy_bytes_per_s"] = copy_rate(self.device)
         self._write()
 
@@ -279,7 +296,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", message="Sparse")
 
     def say(share: float, text: str) -> None:
-        print(f"\r{share:4.0%}  {text:<60.60}", end="", file=sys.stderr, flush=True)
+        begin, end = ("\r", "") if sys.stderr.isatty() else ("", "\n")
+        print(f"{begin}{share:6.1%}  {text:<60.60}", end=end, file=sys.stderr, flush=True)
 
     try:
         bench = Bench(
