@@ -78,6 +78,12 @@ def demand(
     if cache_bytes and numbers:
         made_bytes = _NUMBER_BYTES * batch * numbers
         asked["cold_element"] = samples * numbers * made_bytes / (made_bytes + cache_bytes)
+    if cache_bytes and not training:
+        # weights that the cache keeps from one forward pass to the next; training drives them out
+        held_bytes = _NUMBER_BYTES * sum(layer.nonzero for layer in layers)
+        share = held_bytes / (held_bytes + cache_bytes)
+        for name in ("weight_rate", "conv_weight_rate"):
+            asked[name] *= share
     asked["page"] = steps * _fresh_bytes(layers, batch, training) / _PAGE_BYTES
     return asked
 
