@@ -14,6 +14,7 @@ from simfl.devices import load_device
 from simfl.errors import ScenarioError, did_you_mean
 from simfl.hosting import ExecutorName, Host, cores, store_beside
 from simfl.record import Trace
+from simfl.repeating import repeated
 from simfl.running import Parts, Tape
 from simfl.scenario import Scenario
 from simfl.scenario import load as load_file
@@ -55,7 +56,7 @@ def run(
     listeners: Listeners | None = None,
     verify: bool = False,
 ) -> Trace:
-    """Run a scenario to its end.
+    """Run a scenario to its end, and time it again in as many worlds as it asks for.
 
     Args:
         scenario: what to run.
@@ -71,14 +72,16 @@ def run(
         SimflError: see `simfl.simulation.run`.
     """
     path = Path(out) if out else Path(scenario.record.path)
-    return simulation.run(
+    host, listeners = make_host(path, store, executor, workers), listeners or Listeners()
+    trace = simulation.run(
         scenario,
         data_dir=_path(data_dir),
         out=path,
-        host=make_host(path, store, executor, workers),
+        host=host,
         listeners=listeners,
         verify=verify,
     )
+    return repeated(trace, host, listeners.repeat)
 
 
 def resume(
@@ -90,13 +93,14 @@ def resume(
     workers: int | None = None,
     listeners: Listeners | None = None,
 ) -> Trace:
-    """Finish a run that was killed; arguments as of `run`.
+    """Finish a run that was killed, and its repeats; arguments as of `run`.
 
     Raises:
         SimflError: see `simfl.simulation.resume`.
     """
-    host = make_host(Path(trace), store, executor, workers)
-    return simulation.resume(Path(trace), data_dir=_path(data_dir), host=host, listeners=listeners)
+    host, listeners = make_host(Path(trace), store, executor, workers), listeners or Listeners()
+    whole = simulation.resume(Path(trace), data_dir=_path(data_dir), host=host, listeners=listeners)
+    return repeated(whole, host, listeners.repeat)
 
 
 def plan(scenario: Scenario, *, data_dir: str | Path | None = None) -> tuple[Parts, Tape]:

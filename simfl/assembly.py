@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform as host
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any, Final
 import torch
 
 from simfl.cost.device import Device
+from simfl.cost.population import Population
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
-from simfl.devices import load_device
+from simfl.devices import load_group, notes
 from simfl.errors import CostError, OptionError, ScenarioError
 from simfl.keys import Key, digest_of_files, key_of
 from simfl.learning.problem import LocalUpdate, Problem
@@ -28,24 +30,55 @@ _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
 _THREADS: Final = 1
 
 
-def check(scenario: Scenario) -> tuple[dict[str, Device], Wiring]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What a scenario computes on and sends over.
+
+    Attributes:
+        groups: by device group, the device or the population that its nodes are of.
+        devices: by node, its own.
+        notes: of the devices, for a person; the network has its own.
+    """
+
+    groups: dict[str, Device | Population]
+    devices: dict[str, Device]
+    wiring: Wiring
+    notes: tuple[str, ...]
+
+
+def check(scenario: Scenario) -> Platform:
     """The devices and the network that a scenario names, and whether they fit; no data is opened.
 
     Raises:
         SimflError: a device, cohort or network that cannot be.
     """
-    devices = {}
-    for group, choice in scenario.platform.devices.items():
-        try:
-            devices[group] = load_device(choice.model)
-        except CostError as error:
-            where = ("platform", "devices", group, "model")
-            raise scenario.located(where, str(error)) from error
     clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
     if cohort is not None and cohort > clients:
         message = f"{cohort} of {clients} clients; give at most {clients}, or add devices"
         raise scenario.located(("protocol", "cohort"), message)
-    return devices, _wiring(scenario, devices)
+    groups: dict[str, Device | Population] = {}
+    devices: dict[str, Device] = {}
+    nodes = list(scenario.platform.nodes.items())
+    for group, choice in scenario.platform.devices.items():
+        try:
+            groups[group] = found = load_group(choice.model)
+            for index, (node, of) in enumerate(nodes, -scenario.platform.has_server):
+                if of == group:
+                    devices[node] = _own(found, scenario.seed, index)
+        except CostError as error:
+            where = ("platform", "devices", group, "model")
+            raise scenario.located(where, str(error)) from error
+    return Platform(
+        groups=groups,
+        devices={node: devices[node] for node, _ in nodes},
+        wiring=_wiring(scenario, groups, devices),
+        notes=notes(groups.values()),
+    )
+
+
+def _own(group: Device | Population, seed: int, index: int) -> Device:
+    """The device of one node of a group."""
+    return group.member(seed, index) if isinstance(group, Population) else group
 
 
 def build(
@@ -67,7 +100,7 @@ def build(
         SimflError: a device, data set or combination that cannot be.
     """
     one_thread()
-    devices, wiring = check(scenario)
+    platform = check(scenario)
     located = located or locate(scenario.learning.dataset, data_dir)
     clients, samples = scenario.platform.clients, located.dataset.train_samples
     if clients > samples:
@@ -101,8 +134,10 @@ def build(
         problem=problem,
         algorithm=_plug(scenario, ("learning", "algorithm"), learning.algorithm, problem),
         codec=_plug(scenario, ("codec",), scenario.codec),
-        devices=devices,
-        wiring=wiring,
+        groups=platform.groups,
+        devices=platform.devices,
+        wiring=platform.wiring,
+        notes=platform.notes,
         overlay=_plug(
             scenario,
             ("topology",),
@@ -125,15 +160,26 @@ def _placed(scenario: Scenario, where: Where, error: OptionError) -> ScenarioErr
     return scenario.located((*where, *error.option.split(".")), error.message)
 
 
-def _wiring(scenario: Scenario, devices: Mapping[str, Device]) -> Wiring:
+def _wiring(
+    scenario: Scenario,
+    groups: Mapping[str, Device | Population],
+    devices: Mapping[str, Device],
+) -> Wiring:
     """The scenario's network over node names."""
     choice = scenario.platform.network
+    members = {
+        node: devices[node]
+        for node, group in scenario.platform.nodes.items()
+        if isinstance(groups[group], Population)
+    }
+    kinds = {group: d for group, d in groups.items() if isinstance(d, Device)}
     ground = Ground(
         nodes=scenario.platform.nodes,
         seed=scenario.seed,
         folder=scenario.folder,
-        access={group: d.access.value for group, d in devices.items() if d.access},
-        radios_bps={group: d.radio.value for group, d in devices.items() if d.radio},
+        access={group: d.access.value for group, d in groups.items() if d.access},
+        radios_bps={n: d.radio.value for n, d in {**members, **kinds}.items() if d.radio},
+        links_bps={node: d.radio.value for node, d in members.items() if d.radio},
     )
     try:
         return wire(choice.plugin().build, choice.options, ground)
@@ -171,8 +217,8 @@ def node_rows(parts: Parts) -> list[tuple[Any, ...]]:
     """The rows of a trace's table ``nodes``."""
     held = iter(parts.problem.participants)
     rows: list[tuple[Any, ...]] = []
-    for node, group in parts.scenario.platform.nodes.items():
-        device = parts.devices[group].name
+    for node in parts.scenario.platform.nodes:
+        device = parts.devices[node].name
         if node == SERVER:
             rows.append((node, -1, "server", device, 0))
         else:
@@ -195,7 +241,8 @@ def attributes(parts: Parts) -> dict[str, Any]:
             **parts.located.dataset.facts(),
         },
         "computed_by": computed_by(parts),
-        "devices": {g: d.model_dump(mode="json") for g, d in parts.devices.items()},
+        "devices": {g: d.model_dump(mode="json") for g, d in parts.groups.items()},
+        "device_notes": list(parts.notes),
         "versions": {name: version(name) for name in packages}
         | {"python": host.python_version(), "backend": _backend(parts.problem.device)},
     }

@@ -162,8 +162,10 @@ def resume(
     """Finish a run that was killed; what its trace or the store records is not computed again."""
     from simfl import api, terminal
     from simfl.record import Trace
+    from simfl.record.repeats import lacking
 
-    if Trace(trace).complete and not quiet:
+    before = Trace(trace)
+    if before.complete and not lacking(before) and not quiet:
         out.print(f"{trace}: complete already", markup=False)
     screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
     with _interruptible(trace), screen:
@@ -263,7 +265,8 @@ def sweep(
     )
     _write_table(found, table or folder / "sweep.csv")
     if not quiet:
-        terminal.show_points(out, found.drop(columns="trace"), trained=False)
+        shown = found.drop(columns=["trace", *found.filter(regex="_p25|_p75").columns])
+        terminal.show_points(out, shown, trained=False)
     failed = found["status"].str.startswith("failed")
     if failed.any():
         _fail(f"{int(failed.sum())} of {len(found)} points failed; the others stand in {folder}")
@@ -312,8 +315,10 @@ def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
     loaded = _load(scenario, overrides, None)
     from simfl.assembly import check
 
-    _, wiring = check(loaded)
-    for note in wiring.notes:
+    platform = check(loaded)
+    for note in platform.notes:
+        out.print(f"device: {note}", markup=False)
+    for note in platform.wiring.notes:
         out.print(f"network: {note}", markup=False)
     out.print(f"{scenario}: valid", markup=False)
 
@@ -454,6 +459,19 @@ def list_(
     from simfl.listing import show_list
 
     show_list(out, kind.value)
+
+
+@app.command()
+def show(
+    device: Annotated[
+        str,
+        typer.Argument(metavar="DEVICE", help="A YAML file, or a name of `simfl list devices`."),
+    ],
+) -> None:
+    """Show a device's figures, each with how it is known, and from where it pays to be sparse."""
+    from simfl.device_listing import show_device
+
+    show_device(out, device)
 
 
 @app.command()

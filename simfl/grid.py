@@ -22,7 +22,9 @@ from simfl.errors import ExecutorError, SimflError
 from simfl.hosting import Host
 from simfl.keys import Key, key_of
 from simfl.record import Trace
+from simfl.record.repeats import SHARES, Spread
 from simfl.record.summary import summarise
+from simfl.repeating import repeated
 from simfl.retiming import Point, changed, table_of
 from simfl.scenario import Scenario, load
 from simfl.scenario.override import Override
@@ -67,7 +69,9 @@ def sweep(
     Returns:
         One row per point, in their order: the changed keys, then ``time_s``, ``target_s``,
         ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``status`` and ``trace``. Of a point
-        that failed, ``status`` says why.
+        that failed, ``status`` says why. With repeats, also their percentiles: ``time_p05_s``,
+        ``time_p25_s``, ``time_p50_s``, ``time_p75_s``, ``time_p95_s`` and, with an accuracy to
+        reach, ``target_p05_s`` to ``target_p95_s`` and in how many of them it is ``never``.
 
     Raises:
         ExecutorError: a process was killed.
@@ -134,11 +138,24 @@ def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, A
         "down_bytes": found.down_bytes,
         "up_bytes": found.up_bytes,
     }
+    for name, spread in found.repeats.items():
+        row |= _columns(name, spread)
     return job.number, row | {"status": trace.status, "trace": str(job.out)}
 
 
+def _columns(figure: str, spread: Spread) -> dict[str, float]:
+    """The percentiles of a figure over the repeats: ``time_p50_s`` and its like."""
+    stem = figure.removesuffix("_s")
+    unit = figure.removeprefix(stem)
+    columns: dict[str, float] = {
+        f"{stem}_p{share * 100:02.0f}{unit}": value
+        for share, value in zip(SHARES, spread.percentiles, strict=True)
+    }
+    return columns | ({"never": spread.never} if figure == "target_s" else {})
+
+
 def _trace_of(job: _Job, data_dir: Path | None, host: Host) -> Trace:
-    """The point's trace: as it stands, resumed, or run now."""
+    """The point's trace with its repeats: as it stands, resumed, or run now."""
     scenario = load(job.source, job.point)
     if job.out.exists():
         try:
@@ -147,8 +164,8 @@ def _trace_of(job: _Job, data_dir: Path | None, host: Host) -> Trace:
             log.warning("%s: not a whole trace; run anew", job.out)
         else:
             if _same(old, scenario) and not old.status.startswith("failed"):
-                return resume(job.out, data_dir=data_dir, host=host)
-    return run(scenario, data_dir=data_dir, out=job.out, host=host)
+                return repeated(resume(job.out, data_dir=data_dir, host=host), host)
+    return repeated(run(scenario, data_dir=data_dir, out=job.out, host=host), host)
 
 
 def _same(trace: Trace, scenario: Scenario) -> bool:

@@ -12,7 +12,7 @@ from rich.text import Text
 from simfl import registry, resources
 from simfl.cost.figures import GRADES
 from simfl.cost.preset import load_preset, preset_names
-from simfl.devices import load_device
+from simfl.device_listing import show_devices
 from simfl.units import exact, show_seconds
 
 
@@ -20,6 +20,9 @@ def show_list(console: Console, kind: str) -> None:
     """Names and one line each; of links a table of their figures."""
     if kind == "links":
         console.print(_links())
+        return
+    if kind == "devices":
+        show_devices(console)
         return
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True, style="bold")
@@ -33,9 +36,6 @@ def _described(kind: str) -> list[tuple[str, str]]:
     if kind == "scenarios":
         root = resources.folder("scenarios")
         return [(n, _comment(root / f"{n}.yaml")) for n in resources.names("scenarios")]
-    if kind == "devices":
-        devices = [load_device(name) for name in resources.names("device_models")]
-        return [(d.name, f"{d.description}; {d.stack}") for d in devices]
     registries = {
         "models": registry.MODELS,
         "algorithms": registry.ALGORITHMS,

@@ -48,11 +48,13 @@ class Shorthand(Options):
 def _quantity(
     dimension: str, *, zero: bool = False
 ) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+    word = units.WORDS.get(dimension, dimension)
+
     def read(value: object) -> float:
         number = units.parse(value, dimension)
         if number < 0 or (number == 0 and not zero):
             bound = "of at least 0" if zero else "above 0"
-            raise ValueError(f"'{value}' is out of range; give a {dimension} {bound}")
+            raise ValueError(f"'{value}' is out of range; give a {word} {bound}")
         return number
 
     def write(value: float) -> str:
@@ -62,7 +64,7 @@ def _quantity(
     schema: dict[str, Any] = {
         "type": "string",
         "pattern": r"^\s*[0-9][0-9_.eE+-]*\s*\S+\s*$",
-        "description": f"a {dimension} with its unit, e.g. {example}",
+        "description": f"a {word} with its unit, e.g. {example}",
         "examples": [example],
     }
     return BeforeValidator(read), PlainSerializer(write), WithJsonSchema(schema)

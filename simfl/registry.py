@@ -88,7 +88,7 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", ("base", "count"))
+MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", ("base", "convolutions", "count"))
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("base", "idx", "partition")
 )

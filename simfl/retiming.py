@@ -27,7 +27,14 @@ from simfl.assembly import attributes, build, check, computed_by, node_rows
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
-from simfl.errors import DataError, ExecutorError, RecordError, SimflError, TraceError
+from simfl.errors import (
+    DataError,
+    ExecutorError,
+    RecordError,
+    ScenarioError,
+    SimflError,
+    TraceError,
+)
 from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
@@ -37,6 +44,7 @@ from simfl.record.schema import COLUMNS, KEY
 from simfl.recording import Recording
 from simfl.running import Forecast, Parts, Simulation
 from simfl.scenario import Scenario, loads
+from simfl.scenario.override import Override
 from simfl.scenario.override import Point as Point
 from simfl.scenario.override import points_of as points_of
 from simfl.simulation import promiser
@@ -45,6 +53,7 @@ from simfl.work import Manifest
 T = TypeVar("T")
 # points that a process takes at a time
 _CHUNK: Final = 4
+_ONCE: Final = Override.parse("repeats=0")
 _KEY_AT: Final = {
     table: [name for name, _ in columns].index("key")
     for table, columns in COLUMNS.items()
@@ -121,11 +130,22 @@ def table_of(points: Sequence[Point], rows: list[dict[str, Any]]) -> pd.DataFram
     return table
 
 
+def _scenario_at(trace: Trace, point: Point) -> Scenario:
+    """A point's scenario; it is played once, whatever the base repeats."""
+    changes = (*point, _ONCE)
+    return loads(trace.scenario, str(trace.path), changes, folder=trace.folder)
+
+
 def _valid(trace: Trace, points: Sequence[Point], train: bool) -> None:
     """Mistakes are told before the first point is played."""
     recorded = loads(trace.scenario, str(trace.path), folder=trace.folder)
     for point in points:
-        scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
+        if any(one.path == _ONCE.path for one in point):
+            raise ScenarioError(
+                "repeats: a what-if plays each point once; name the draws to play, "
+                "platform.variation.draw=1,2,3"
+            )
+        scenario = _scenario_at(trace, point)
         check(scenario)
         if not train and not _same_data(scenario, recorded):
             raise scenario.located(
@@ -252,7 +272,7 @@ class _AsRecorded(Store):
 def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
     """One point by what is recorded alone."""
     trace = recorded.trace
-    scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
+    scenario = _scenario_at(trace, point)
     parts = build(scenario, located=recorded.located)
     missing = _Missing(parts)
     store = _AsRecorded(recorded, parts, missing.forecast)
@@ -264,7 +284,7 @@ def _train(
     trace: Trace, number: int, point: Point, data_dir: Path | None, host: Host, folder: Path | None
 ) -> dict[str, Any]:
     """One point, what is not recorded computed anew."""
-    scenario = loads(trace.scenario, str(trace.path), point, folder=trace.folder)
+    scenario = _scenario_at(trace, point)
     parts = build(scenario, data_dir, device=host.device)
     found, facts = parts.located.dataset, trace.dataset
     if found.digest() != facts["digest"] and _same_data(scenario, loads(trace.scenario)):

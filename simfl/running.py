@@ -17,6 +17,8 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
+from simfl.cost.population import Population
+from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
@@ -38,16 +40,24 @@ Promiser = Callable[..., Artifact[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Everything a scenario names, built; no clock yet."""
+    """Everything a scenario names, built; no clock yet.
+
+    Attributes:
+        groups: by device group, the device or the population that its nodes are of.
+        devices: by node, its own.
+        notes: what a person should know of the devices.
+    """
 
     scenario: Scenario
     located: Located
     problem: Problem
     algorithm: AnyAlgorithm
     codec: Any
+    groups: dict[str, Device | Population]
     devices: dict[str, Device]
     wiring: Wiring
     overlay: nx.Graph[str]
+    notes: tuple[str, ...] = ()
 
 
 class Simulation:
@@ -70,12 +80,13 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
-        wiring = parts.wiring
+        wiring, platform = parts.wiring, parts.scenario.platform
+        drawn = Realization(seed=parts.scenario.seed, **dict(platform.variation))
         carries = carrier(
             wiring.wires,
             wiring.transport,
             wiring.framing,
-            seed=parts.scenario.seed,
+            seed=drawn.network_seed,
             senders=_senders(parts.scenario),
         )
         self._network = Network(env, carries, verify=verify)
@@ -89,10 +100,10 @@ class Simulation:
             # counts repeat from round to round, so their sizes are worked out once
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
-        platform = parts.scenario.platform
+        devices = {name: parts.devices[name] for name in platform.nodes}
         nodes = [
-            Node(world, name, index, parts.devices[group])
-            for index, (name, group) in enumerate(platform.nodes.items(), -platform.has_server)
+            Node(world, name, index, device, drawn.unit_of(device, name))
+            for index, (name, device) in enumerate(devices.items(), -platform.has_server)
         ]
         self._servers = [node for node in nodes if node.index < 0]
         others = nodes[len(self._servers) :]
@@ -164,12 +175,12 @@ class Simulation:
         return rule(self._parts.algorithm, *map(counted, args))
 
     def _everybody_holds(self, work: Workload) -> bool:
-        for group, device in self._parts.devices.items():
-            if group != SERVER:
-                try:
-                    device.check(work)
-                except DeviceMemoryError:
-                    return False
+        others = {id(d): d for node, d in self._parts.devices.items() if node != SERVER}
+        for device in others.values():
+            try:
+                device.check(work)
+            except DeviceMemoryError:
+                return False
         return True
 
 

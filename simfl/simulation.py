@@ -51,11 +51,13 @@ class Listeners:
         start: called once everything is built.
         round: called after each round.
         end: called after the trace is closed.
+        repeat: called after each repeat, with its row.
     """
 
     start: Callable[[Parts], None] = lambda _: None
     round: Callable[[Progress], None] | None = None
     end: Callable[[Outcome], None] = lambda _: None
+    repeat: Callable[[dict[str, Any]], None] = lambda _: None
 
 
 def run(
@@ -89,7 +91,7 @@ def run(
     device = host.device
     parts = build(scenario, data_dir, device=device)
     listeners.start(parts)
-    with _claimed(path):
+    with claimed(path):
         _simulate(parts, path, {}, host, listeners, verify=verify)
     return Trace(path)
 
@@ -114,7 +116,7 @@ def resume(
     old, beside = Trace(path), path.with_name(path.name + ".resumed")
     if old.complete:
         return old
-    with _claimed(path):
+    with claimed(path):
         if beside.exists():
             try:
                 later = Trace(beside)
@@ -215,7 +217,7 @@ def promiser(parts: Parts, store: Store) -> Callable[..., Promise[Any]]:
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path) -> Iterator[None]:
     """A trace for this process alone.
 
     Raises:

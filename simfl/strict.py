@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -14,6 +15,7 @@ from simfl.errors import ScenarioError, SimflError, did_you_mean
 Where = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
+_QUOTE: Final = "'"
 _BOUNDS: Final = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -48,10 +50,15 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
 
 
 def read(model: type[M], path: Path, mend: str) -> M:
-    """A YAML file to a model.
+    """A YAML file to a model; see `read_as`."""
+    return read_as(lambda _: model, path, mend)
+
+
+def read_as(choose: Callable[[object], type[M]], path: Path, mend: str) -> M:
+    """A YAML file to the model that its data asks for.
 
     Args:
-        model: the pydantic model.
+        choose: from the data to the pydantic model.
         path: the file.
         mend: what to do where it cannot be read.
 
@@ -63,8 +70,8 @@ def read(model: type[M], path: Path, mend: str) -> M:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ScenarioError(f"{path}: {reason}; {mend}") from error
-    data, lines = parse_yaml(text, str(path))
-    return validate(model, data, lambda where: f"{path}:{line_of(where, lines)}")
+    data, lines = _parsed(text, str(path))
+    return validate(choose(data), data, lambda where: f"{path}:{line_of(where, lines)}")
 
 
 def line_of(where: Where, lines: dict[Where, int]) -> int:
@@ -103,6 +110,10 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[Where, int]]:
                 f"{source}:1: an alias that holds itself; write its keys out"
             ) from error
     return data, lines
+
+
+# a study reads its device files at each of its points; what is kept is not changed
+_parsed = lru_cache(maxsize=64)(parse_yaml)
 
 
 def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) -> None:
@@ -186,9 +197,10 @@ def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
     if kind == "union_tag_invalid":
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         mend = did_you_mean(str(context["tag"]), tags)
-        return f"unknown {context['discriminator']} '{context['tag']}'; {mend}"
+        key = str(context["discriminator"]).strip(_QUOTE)
+        return f"unknown {key} '{context['tag']}'; {mend}"
     if kind == "union_tag_not_found":
-        return f"no {context['discriminator']}; add this key"
+        return f"no {str(context['discriminator']).strip(_QUOTE)}; add this key"
     if kind == "value_error":
         return str(context["error"])
     if kind in _BOUNDS:

@@ -22,6 +22,7 @@ from simfl.record.summary import by_device, summarise
 from simfl.recording import Progress
 from simfl.running import Parts, Tape
 from simfl.simulation import Listeners, Outcome
+from simfl.spreads import show_spreads
 from simfl.units import show_bytes, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
@@ -43,7 +44,7 @@ class Live:
         self._live: RichLive | None = None
         self._rounds: int | None = None
         self._begun_s = self._said_s = clock()
-        self._first_round = 0
+        self._first_round = self._repeats = 0
 
     def __enter__(self) -> Live:
         return self
@@ -60,7 +61,7 @@ class Live:
     @property
     def listeners(self) -> Listeners:
         """For whoever runs."""
-        return Listeners(start=self.start, round=self.round, end=self.end)
+        return Listeners(start=self.start, round=self.round, end=self.end, repeat=self.repeat)
 
     def start(self, parts: Parts) -> None:
         """Say what runs, and on which data."""
@@ -101,6 +102,14 @@ class Live:
             told += f"   executor: {outcome.executor or 'auto'}"
         self._console.print(told, markup=False)
 
+    def repeat(self, _row: dict[str, Any]) -> None:
+        """The run was timed in one more world."""
+        self._repeats += 1
+        at = self._clock()
+        if not self._quiet and at - self._said_s >= _PLAIN_EVERY_S:
+            self._said_s = at
+            self._console.print(f"timed in {self._repeats} possible worlds", markup=False)
+
     def _line(self, now: Progress, at: float) -> str:
         of = f"/{self._rounds}" if self._rounds else ""
         accuracy = "-" if now.accuracy is None else f"{now.accuracy:.4f}"
@@ -128,6 +137,8 @@ def show_what(console: Console, parts: Parts) -> None:
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
+    for note in parts.notes:
+        console.print(f"  device: {note}", markup=False)
     for note in parts.wiring.notes:
         console.print(f"  network: {note}", markup=False)
     data = parts.located
@@ -176,7 +187,9 @@ def show_report(console: Console, trace: Trace) -> None:
     """The summary of a trace."""
     summary, data = summarise(trace), trace.dataset
     scenario = yaml.safe_load(trace.scenario)
-    console.print(f"[bold]{scenario['name']}[/bold]  seed {scenario['seed']}   {trace.status}")
+    draw = scenario["platform"]["variation"]["draw"]
+    seeds = f"seed {scenario['seed']}" + (f"  draw {draw}" if draw else "")
+    console.print(f"[bold]{scenario['name']}[/bold]  {seeds}   {trace.status}")
     if data["stands_in"]:
         console.print(f"  [yellow]data: {data['name']} stood in for {data['asked']}[/yellow]")
     else:
@@ -227,6 +240,7 @@ def show_report(console: Console, trace: Trace) -> None:
             show_bytes(float(row.received_bytes)),  # type: ignore[arg-type]
         )
     console.print(devices)
+    show_spreads(console, trace, summary)
     if len(trace.links):
         console.print(_busiest(trace.links))
     console.print(f"  trace: {trace.path}", markup=False)
@@ -320,6 +334,12 @@ _HEADS: Final = {
     "down_bytes": "down",
     "up_bytes": "up",
     "anew": "not recorded",
+    "time_p05_s": "5 %",
+    "time_p50_s": "median",
+    "time_p95_s": "95 %",
+    "target_p05_s": "to target, 5 %",
+    "target_p50_s": "median",
+    "target_p95_s": "95 %",
 }
 
 
@@ -344,10 +364,11 @@ def _cell(column: str, value: Any) -> str:
         return "null"
     if isinstance(value, float) and isnan(value):
         return "-"
-    if column in ("time_s", "target_s"):
+    if column.startswith(("time_", "target_")) and column.endswith("_s"):
         return "never" if isinf(value) else f"{value:,.1f} s"
     if column.endswith("_bytes"):
         return show_bytes(value)
     if column == "accuracy":
         return f"{value:.4f}"
-    return f"{value:,.0f}" if column in ("rounds", "turns", "anew") else str(value)
+    whole = column in ("rounds", "turns", "anew", "never")
+    return f"{value:,.0f}" if whole else str(value)

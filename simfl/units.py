@@ -25,6 +25,8 @@ UNITS: Final[dict[str, dict[str, float]]] = {
     "power": {"uW": 1e-6, "mW": 1e-3, "W": 1.0, "kW": 1e3},
     "energy": {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "mWh": 3.6, "Wh": 3600.0, "kWh": 3.6e6},
 }
+WORDS: Final = {"compute": "computing rate"}
+"""What a person calls a dimension, where that is not its key in `UNITS`."""
 EXAMPLES: Final = {
     "time": "5 ms",
     "rate": "20 Mbit/s",
@@ -52,25 +54,20 @@ def parse(text: object, dimension: str) -> float:
     (20000000.0, 0.005, 1048576.0)
     """
     units, example = UNITS[dimension], EXAMPLES[dimension]
+    word = WORDS.get(dimension, dimension)
     if not isinstance(text, str):
-        raise ValueError(
-            f"{text!r} has no unit; write a {dimension} with its unit, e.g. '{example}'"
-        )
+        raise ValueError(f"{text!r} has no unit; write a {word} with its unit, e.g. '{example}'")
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(
-            f"'{text}' is not a {dimension}; write a number and a unit, e.g. '{example}'"
-        )
+        raise ValueError(f"'{text}' is not a {word}; write a number and a unit, e.g. '{example}'")
     number, unit = match.groups()
     if not unit:
-        raise ValueError(
-            f"'{text}' has no unit; write a {dimension} with its unit, e.g. '{example}'"
-        )
+        raise ValueError(f"'{text}' has no unit; write a {word} with its unit, e.g. '{example}'")
     if unit not in units:
-        raise ValueError(f"'{unit}' is no unit of {dimension}; use one of {', '.join(units)}")
+        raise ValueError(f"'{unit}' is no unit of {word}; use one of {', '.join(units)}")
     # 20 ms is 20 / 1000 exactly rounded, where 20 * 1e-3 may miss the nearest float
     if not isfinite(float(number)):
-        raise ValueError(f"'{text}' is out of range; give a finite {dimension}")
+        raise ValueError(f"'{text}' is out of range; give a finite {word}")
     factor = units[unit]
     return float(number) / round(1 / factor) if factor < 1 else float(number) * factor
 

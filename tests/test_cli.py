@@ -405,6 +405,22 @@ def test_an_unfinished_trace_is_not_re_timed(call: Call, recorded: Path, tmp_pat
     assert tables(path) == tables(recorded)
 
 
+def test_a_run_repeats_itself_and_resume_adds_what_is_missing(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    done = call("run", FEDAVG, *BRIEF, "repeats=3", "--out", path, "--executor", "inline")
+    assert "in 3 possible worlds" in done.stdout
+    whole = tables(path)
+    with h5py.File(path, "r+") as file:
+        file["repeats"].resize((1,))
+    assert f"2 repeats are missing; simfl resume {path}" in call("report", path).stdout
+    resumed = call("resume", path)
+    assert "complete already" not in resumed.stdout
+    assert tables(path) == whole
+    assert "complete already" in call("resume", path).stdout
+    line = refused(call("whatif", path, "repeats=2"))
+    assert line.startswith("error: repeats: a what-if plays each point once")
+
+
 def test_a_run_says_what_ran_it_and_what_was_recorded(call: Call, tmp_path: Path) -> None:
     def told(*words: str) -> str:
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"

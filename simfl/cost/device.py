@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import fsum
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from simfl.cost.compact import Compact
+from simfl.cost.evidence import Evidence, evidence_of
 from simfl.cost.figures import (
     Access,
     Amount,
@@ -20,6 +22,7 @@ from simfl.cost.figures import (
 )
 from simfl.cost.fixed import Fixed, Trace
 from simfl.cost.linear_nnz import LinearNnz
+from simfl.cost.per_sample import PerSample
 from simfl.errors import CostError, DeviceMemoryError
 from simfl.options import Options, Positive
 from simfl.work import Workload
@@ -81,6 +84,13 @@ class Throttling(Options):
     speed: Portion
     after: Time | None = None
 
+    @field_validator("speed")
+    @classmethod
+    def _moves(cls, speed: Portion) -> Portion:
+        if not speed.value:
+            raise ValueError("a board that stands still; give a speed above 0")
+        return speed
+
 
 class Variation(Options):
     """How far a device may be from its model, and its runs from each other: log-normal factors.
@@ -96,6 +106,14 @@ class Variation(Options):
     unit: Spread | None = None
     step: Spread | None = None
     throttling: list[Throttling] = Field(default_factory=list)
+
+    @field_validator("throttling")
+    @classmethod
+    def _of_one(cls, states: list[Throttling]) -> list[Throttling]:
+        total = fsum(state.share.value for state in states)
+        if total > 1:
+            raise ValueError(f"shares of {total:g} in all; give at most 1")
+        return states
 
 
 class Draw(Options):
@@ -131,7 +149,7 @@ class Device(Options):
     stack: str
     threads: Positive | None = None
     ram: Amount
-    cost: Annotated[Compact | LinearNnz | Fixed | Trace, Field(discriminator="kind")]
+    cost: Annotated[Compact | LinearNnz | Fixed | Trace | PerSample, Field(discriminator="kind")]
     memory_rate: MemoryRate
     radio: RadioRate | None = None
     access: Access | None = None
@@ -140,6 +158,11 @@ class Device(Options):
     power: Draw | None = None
     battery: Joules | None = None
     infeasible: list[Infeasible] = Field(default_factory=list)
+
+    @property
+    def evidence(self) -> Evidence:
+        """How its times are known."""
+        return evidence_of(self.cost)
 
     def seconds(self, work: Workload) -> float:
         """Seconds of a workload: its steps, and what is moved besides."""

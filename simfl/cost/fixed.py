@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import fsum
+from random import Random
 from statistics import fmean
 from typing import Annotated, Literal, TypeVar
 
@@ -80,6 +82,16 @@ class Trace(Options):
             CostError: a model, batch or storage that was not measured.
         """
         return work.steps * found(self.samples, work).step_s if work.steps else 0.0
+
+    def drawn(self, work: Workload, source: Random) -> float:
+        """Seconds of a workload's steps, each drawn from the measured ones, with replacement.
+
+        Raises:
+            CostError: as `seconds`.
+        """
+        if not work.steps:
+            return 0.0
+        return fsum(source.choices(found(self.samples, work).steps.values, k=work.steps))
 
 
 def found(entries: list[E], work: Workload) -> E:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from simpy import Environment, Event, FilterStore
 
 from simfl.cost.device import DeviceModel
+from simfl.cost.variation import Unit
 from simfl.events.activity import Activity
 from simfl.events.network import Network
 from simfl.events.observer import Observer, Sent, Span
@@ -55,13 +56,18 @@ class Node:
     Attributes:
         name: its place in the network.
         index: its logical coordinate among the clients or peers; -1 for the server.
+
+    Args:
+        unit: how this board differs from its model; None: it does not.
     """
 
-    def __init__(self, world: World, name: str, index: int, device: DeviceModel) -> None:
+    def __init__(
+        self, world: World, name: str, index: int, device: DeviceModel, unit: Unit | None = None
+    ) -> None:
         self.name = name
         self.index = index
         self.device = device
-        self._world = world
+        self._world, self._unit = world, unit
         self._busy = False
         self._waiting: deque[Event] = deque()
         self._costs: dict[int, tuple[Workload, float]] = {}
@@ -76,17 +82,22 @@ class Node:
         Raises:
             DeviceMemoryError: the device cannot hold it.
         """
-        world = self._world
+        world, unit = self._world, self._unit
         if self._busy:
             yield from self._wait()
         self._busy = True
+        start_s = world.env.now
         try:
-            start_s = world.env.now
-            seconds = self._seconds(world.work(verb, *args))
+            work = world.work(verb, *args)
+            seconds = self._seconds(work)
+            if unit is not None:
+                seconds = unit.seconds(work, seconds, verb.__name__, round, start_s)
             artifact: Artifact[T] = world.promise(verb, *args)
             world.start(artifact)
             yield world.env.timeout(seconds)
         finally:
+            if unit is not None:
+                unit.computed(start_s, world.env.now)
             self._release()
         span = Span(
             start_s=start_s,

@@ -7,39 +7,10 @@ FedDIP: 62K).
 
 from functools import partial
 
-from torch import nn
-
-from simfl.errors import OptionError
-from simfl.models.base import Architecture, ModelOptions, chain
+from simfl.models.base import Architecture, ModelOptions
+from simfl.models.convolutions import Conv, convolutions
 from simfl.models.count import declare
 from simfl.registry import MODELS
-
-
-def lenet5_chain(sample_shape: tuple[int, int, int], classes: int, padding: int) -> nn.Module:
-    """The network; ``padding`` is the first convolution's.
-
-    Raises:
-        OptionError: the second convolution would leave nothing of such images.
-    """
-    channels, *sides = sample_shape
-    height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in sides)
-    if min(height, width) < 1:
-        found, due = "x".join(map(str, sides)), 16 - 2 * padding
-        raise OptionError("name", f"needs images of at least {due}x{due}, and these are {found}")
-    return chain(
-        conv1=nn.Conv2d(channels, 6, 5, padding=padding),
-        relu1=nn.ReLU(),
-        pool1=nn.MaxPool2d(2),
-        conv2=nn.Conv2d(6, 16, 5),
-        relu2=nn.ReLU(),
-        pool2=nn.MaxPool2d(2),
-        flatten=nn.Flatten(),
-        fc1=nn.Linear(16 * height * width, 120),
-        relu3=nn.ReLU(),
-        fc2=nn.Linear(120, 84),
-        relu4=nn.ReLU(),
-        fc3=nn.Linear(84, classes),
-    )
 
 
 @MODELS.register("lenet5", options=ModelOptions)
@@ -51,5 +22,6 @@ def lenet5(
     Raises:
         OptionError: the images are too small.
     """
-    build = partial(lenet5_chain, sample_shape, classes, padding=2)
+    stages = (Conv(6, 5, padding=2), Conv(16, 5))
+    build = partial(convolutions, sample_shape, stages, (120, 84, classes))
     return declare("lenet5", build, options, classes=classes, sample_shape=sample_shape)

@@ -7,8 +7,8 @@ Flower: 44,426 parameters for 28 x 28 grey inputs and 10 classes.
 from functools import partial
 
 from simfl.models.base import Architecture, ModelOptions
+from simfl.models.convolutions import Conv, convolutions
 from simfl.models.count import declare
-from simfl.models.lenet5 import lenet5_chain
 from simfl.registry import MODELS
 
 
@@ -21,5 +21,5 @@ def simple_cnn(
     Raises:
         OptionError: the images are too small.
     """
-    build = partial(lenet5_chain, sample_shape, classes, padding=0)
+    build = partial(convolutions, sample_shape, (Conv(6, 5), Conv(16, 5)), (120, 84, classes))
     return declare("simple_cnn", build, options, classes=classes, sample_shape=sample_shape)

@@ -32,7 +32,9 @@ class Ground:
         seed: the scenario's.
         folder: what the paths in a scenario are relative to.
         access: by group, the preset of the link that the device model says is usual.
-        radios_bps: by group, the goodput of the device model's radio.
+        radios_bps: by group, the goodput of the device model's radio; by node where each has one of
+            its own.
+        links_bps: by node, the goodput of its own link, where that is known of each.
     """
 
     nodes: Mapping[str, str]
@@ -40,6 +42,7 @@ class Ground:
     folder: Path = Path()
     access: Mapping[str, str] = field(default_factory=dict)
     radios_bps: Mapping[str, float] = field(default_factory=dict)
+    links_bps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clients(self) -> dict[str, str]:

@@ -60,7 +60,7 @@ def shared_medium(options: SharedMediumOptions, ground: Ground) -> nx.DiGraph[st
     rates = []
     for node, group in ground.clients.items():
         rate = options.rates.get(node, options.rates.get(group, options.rate))
-        rate = rate or ground.radios_bps.get(group)
+        rate = rate or ground.radios_bps.get(node, ground.radios_bps.get(group))
         if rate is None:
             message = (
                 f"the device model of '{group}' has no radio rate of its own; give rate, or rates: "

@@ -31,7 +31,8 @@ class StarOptions(NetworkOptions):
 
     Attributes:
         access: of every client or peer; left out, what its device model names, else ``lte``
-            (assumed: the phones of cross-device learning).
+            (assumed: the phones of cross-device learning). A member of a population whose own
+            goodput is known has that for both ways, above the preset's rates.
         access_of: the same by device group or node, above ``access``.
         server: the server's; left out, what its device model names, else ``ethernet_1g`` (assumed).
     """
@@ -62,13 +63,20 @@ def star(options: StarOptions, ground: Ground) -> nx.DiGraph[str]:
     sorts: dict[str, Access] = {}
     said: dict[tuple[str, LinkChoice], Access] = {}
     for node, group in ground.nodes.items():
-        key = node if node in options.access_of else group
+        key = _key(options, ground, node, group)
         if key not in sorts:
             access = _access(options, ground, key, group, graph.graph["notes"])
             # groups of one sort share its files
             sorts[key] = said.setdefault((access.option, access.choice), access)
         join(graph, node, CORE, *sorts[key].links(node, ground.seed))
     return graph
+
+
+def _key(options: StarOptions, ground: Ground, node: str, group: str) -> str:
+    """Nodes of one key have one sort of link: a group, but for who has one of its own."""
+    said = group in options.access_of or options.access is not None
+    own = node in options.access_of or (node in ground.links_bps and not said)
+    return node if own else group
 
 
 def _access(options: StarOptions, ground: Ground, key: str, group: str, notes: list[str]) -> Access:
@@ -83,8 +91,19 @@ def _access(options: StarOptions, ground: Ground, key: str, group: str, notes: l
         usual = ground.access.get(group)
         said = LinkChoice(preset=usual or default)
         why = "its device model's" if usual else "assumed, for nothing says"
-        notes.append(f"{key} has {said.preset} ({why})")
+        if key in ground.links_bps:
+            said = _at(said, ground.links_bps[key], ground)
+            why += "; rates are each member's own"
+        note = f"{group if key in ground.links_bps else key} has {said.preset} ({why})"
+        if note not in notes:
+            notes.append(note)
     return Access(said, ground.folder, option)
+
+
+def _at(said: LinkChoice, rate_bps: float, ground: Ground) -> LinkChoice:
+    """A preset with a rate of one's own."""
+    air = Access(said, ground.folder, "access").is_air
+    return said.model_copy(update=dict.fromkeys(("phy",) if air else ("down", "up"), rate_bps))
 
 
 _: NetworkKind = star

@@ -92,6 +92,11 @@ class Trace:
         """Who took part."""
         return self._frame("nodes")
 
+    @cached_property
+    def repeats(self) -> pd.DataFrame:
+        """The same run in other possible worlds, one row per draw."""
+        return self._frame("repeats")
+
     @property
     def complete(self) -> bool:
         """Whether the run came to its end."""

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 KEY: Final = "S32"
-VERSION: Final = 3
+VERSION: Final = 4
 STATUS: Final = "S256"
 
 COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
@@ -78,6 +78,21 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("waiting", "<f8"),
         ("used", "<f8"),
         ("busy", "<f8"),
+    ],
+    # the same run in other possible worlds, one row per draw, as a what-if gives it; inf: the
+    # accuracy was never reached, nan: not known
+    "repeats": [
+        ("draw", "<i4"),
+        ("time_s", "<f8"),
+        ("target_s", "<f8"),
+        ("rounds", "<i4"),
+        ("accuracy", "<f8"),
+        ("down_bytes", "<i8"),
+        ("up_bytes", "<i8"),
+        ("joules", "<f8"),
+        ("target_joules", "<f8"),
+        ("anew", "<i4"),
+        ("status", STATUS),
     ],
 }
 

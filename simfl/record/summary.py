@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import yaml
 
 from simfl.record.reader import Trace
+from simfl.record.repeats import Spread, spreads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Summary:
         last_up_bytes: the last message to it, or of a peer.
         size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
+        repeats: of time, time to the target and energy, over possible worlds; none without repeats.
     """
 
     peers: int
@@ -52,6 +55,7 @@ class Summary:
     last_up_bytes: int
     size: int
     nonzero: int
+    repeats: Mapping[str, Spread]
 
 
 def summarise(trace: Trace) -> Summary:
@@ -85,6 +89,7 @@ def summarise(trace: Trace) -> Summary:
         last_up_bytes=_last(transfers["nbytes"][~down]),
         size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
         nonzero=_last(curve["nonzero"]),
+        repeats=spreads(trace),
     )
 
 
@@ -96,14 +101,17 @@ def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
 
 
 def by_device(trace: Trace) -> pd.DataFrame:
-    """Per device model: nodes, mean seconds computing per node, and bytes sent and received."""
+    """Per device model: nodes, mean seconds computing per node, and bytes sent and received.
+
+    Members of a population count as one model.
+    """
     nodes = trace.nodes.set_index("node")
     activities, transfers = trace.activities, trace.transfers
     busy = (activities["end_s"] - activities["start_s"]).groupby(activities["node"]).sum()
     per_node = pd.DataFrame(
         {
             "role": nodes["role"],
-            "device": nodes["device"],
+            "device": nodes["device"].str.partition("/")[0],
             "nodes": 1,
             "busy_s": busy.reindex(nodes.index, fill_value=0.0),
             "sent_bytes": _bytes_by(transfers, "source", nodes.index),

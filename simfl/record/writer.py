@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
-from shutil import disk_usage
+from shutil import copyfile, disk_usage
 from typing import Any, Final
 
 import h5py
@@ -95,15 +95,12 @@ class TraceWriter:
             TraceError: no room, or another fault of the disk; what was flushed before stands.
         """
         try:
-            self._ensure_room()
+            _ensure_room(self.path)
             for table in ("nodes", "links", "manifests", "scores", "transfers", "activities"):
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
-                    dataset = self._file[table]
-                    at = len(dataset)
-                    dataset.resize((at + len(rows),))
-                    dataset[at:] = np.array([_encoded(row) for row in rows], dtype=dataset.dtype)
-                    dataset.flush()
+                    _extend(self._file[table], rows)
+                    self._file[table].flush()
         except _FAULTS as error:
             raise TraceError(_reason(self.path, error)) from error
 
@@ -131,10 +128,36 @@ class TraceWriter:
             with suppress(*_FAULTS):
                 self._file.close()
 
-    def _ensure_room(self) -> None:
-        """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
-        if disk_usage(self.path.parent).free < _SPARE_BYTES:
-            raise OSError(ENOSPC, "no space left on the disk")
+
+def append_rows(path: Path, table: str, rows: list[Row]) -> None:
+    """Add rows to a finished trace: all of them or, whatever happens, none.
+
+    Raises:
+        TraceError: the file cannot be read or written; it stands as it was.
+    """
+    beside = path.with_name(path.name + ".added")
+    try:
+        _ensure_room(path, path.stat().st_size)
+        copyfile(path, beside)
+        with h5py.File(beside, "r+", libver="latest") as file:
+            _extend(file[table], rows)
+        beside.replace(path)
+    except _FAULTS as error:
+        raise TraceError(_reason(path, error)) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _ensure_room(path: Path, nbytes: int = 0) -> None:
+    """Refuse a write that would fill the disk: HDF5 does not survive a failed one."""
+    if disk_usage(path.parent).free < nbytes + _SPARE_BYTES:
+        raise OSError(ENOSPC, "no space left on the disk")
+
+
+def _extend(dataset: h5py.Dataset, rows: list[Row]) -> None:
+    at = len(dataset)
+    dataset.resize((at + len(rows),))
+    dataset[at:] = np.array([_encoded(row) for row in rows], dtype=dataset.dtype)
 
 
 def _encoded(row: Row) -> Row:

@@ -194,6 +194,25 @@ class DeviceGroup(Options):
     count: Positive = 1
 
 
+class Variation(Options):
+    """Which of the possible worlds, and what varies in it.
+
+    Attributes:
+        draw: 0 is the central estimate, in which devices are as their files say; from 1 on, each
+            number is a possible world, with its own devices, steps, and losses of the network.
+        model: the models of the devices are wrong by a factor.
+        unit: boards of one model differ.
+        step: a board's steps differ.
+        throttling: some boards slow down when they have computed for long.
+    """
+
+    draw: Annotated[int, Field(ge=0)] = 0
+    model: bool = True
+    unit: bool = True
+    step: bool = True
+    throttling: bool = True
+
+
 class Platform(Options):
     """Which devices, and the wires or the air between them.
 
@@ -205,6 +224,7 @@ class Platform(Options):
     network: NetworkChoice = Field(
         default_factory=lambda: NetworkChoice.model_validate({"kind": "star"})
     )
+    variation: Variation = Variation()
 
     @field_validator("devices")
     @classmethod
@@ -280,7 +300,12 @@ class Record(Options):
 
 
 class Scenario(Options):
-    """One experiment."""
+    """One experiment.
+
+    Attributes:
+        repeats: possible worlds (draws 1, 2, ... of the platform's variation) in which the run is
+            timed again when it has ended; nothing is trained for them.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     seed: Annotated[int, Field(ge=0)]
@@ -291,6 +316,7 @@ class Scenario(Options):
     codec: CodecChoice
     stop: Stop = Stop()
     record: Record
+    repeats: Annotated[int, Field(ge=0)] = 0
     _place: Callable[[Where], str] | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path)
 

@@ -13,15 +13,20 @@ from simfl.registry import MODELS
 
 CLASSES = 10
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-# name, options, images, and as published: parameters, multiply-accumulates of one forward pass
-PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int]] = [
-    ("lenet_300_100", {}, GREY, 266_610, 266_200),
-    ("lenet5", {}, GREY, 61_706, 416_520),
-    ("simple_cnn", {}, GREY, 44_426, 281_640),
-    ("resnet18", {}, COLOUR, 11_173_962, 555_422_720),
-    ("resnet18", {"stem": "torchvision"}, COLOUR, 11_181_642, 37_016_576),
+# name, options, images, classes; as published: parameters, multiply-accumulates of a forward pass
+PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int, int]] = [
+    ("lenet_300_100", {}, GREY, 10, 266_610, 266_200),
+    ("lenet_300_100", {}, GREY, 62, 271_862, 271_400),
+    ("lenet5", {}, GREY, 10, 61_706, 416_520),
+    ("simple_cnn", {}, GREY, 10, 44_426, 281_640),
+    ("conv_fashionmnist", {}, GREY, 10, 741_426, 3_602_200),
+    ("conv_femnist", {}, GREY, 62, 2_758_142, 9_667_584),
+    ("conv2_leaf", {}, GREY, 62, 6_603_710, 17_211_904),
+    ("vgg11_small_fc", {}, COLOUR, 10, 9_750_922, 153_293_824),
+    ("resnet18", {}, COLOUR, 10, 11_173_962, 555_422_720),
+    ("resnet18", {"stem": "torchvision"}, COLOUR, 10, 11_181_642, 37_016_576),
 ]
-IMAGES = {name: images for name, _, images, _, _ in PUBLISHED}
+IMAGES = {name: images for name, _, images, *_ in PUBLISHED}
 # multiply-accumulates by hand: weights x positions
 MACS = {
     "lenet_300_100": {
@@ -42,6 +47,26 @@ MACS = {
         "fc1.weight": 256 * 120,
         "fc2.weight": 120 * 84,
         "fc3.weight": 84 * 10,
+    },
+    "conv_femnist": {
+        "conv1.weight": 32 * 25 * 24 * 24,
+        "conv2.weight": 128 * 32 * 25 * 8 * 8,
+        "fc1.weight": 2048 * 1024,
+        "fc2.weight": 1024 * 512,
+        "fc3.weight": 512 * 10,
+    },
+    "conv_fashionmnist": {
+        "conv1.weight": 32 * 9 * 28 * 28,
+        "conv2.weight": 64 * 32 * 9 * 12 * 12,
+        "fc1.weight": 2304 * 300,
+        "fc2.weight": 300 * 100,
+        "fc3.weight": 100 * 10,
+    },
+    "conv2_leaf": {
+        "conv1.weight": 32 * 25 * 28 * 28,
+        "conv2.weight": 64 * 32 * 25 * 14 * 14,
+        "fc1.weight": 3136 * 2048,
+        "fc2.weight": 2048 * 10,
     },
 }
 MODEL = pytest.mark.parametrize("name", MODELS.names())
@@ -83,15 +108,16 @@ def test_forward(name: str) -> None:
     assert output.std() > 0
 
 
-@pytest.mark.parametrize(("name", "options", "images", "parameters", "macs"), PUBLISHED)
+@pytest.mark.parametrize(("name", "options", "images", "classes", "parameters", "macs"), PUBLISHED)
 def test_as_many_parameters_and_multiply_accumulates_as_published(
     name: str,
     options: dict[str, Any],
     images: tuple[int, int, int],
+    classes: int,
     parameters: int,
     macs: int,
 ) -> None:
-    model = architecture(name, images=images, **options)
+    model = architecture(name, images=images, classes=classes, **options)
     assert parameters_of(model) == parameters
     assert sum(layer.macs for layer in model.layers) == macs
 
@@ -111,13 +137,19 @@ def test_resnet18_for_grey_images_has_a_narrower_stem(stem: str, less: int) -> N
     assert parameters_of(grey) == parameters_of(architecture("resnet18", stem=stem)) - less
 
 
-@pytest.mark.parametrize("name", ["lenet5", "simple_cnn"])
+@pytest.mark.parametrize("name", ["lenet5", "simple_cnn", "conv_fashionmnist", "vgg11_small_fc"])
 def test_the_first_linear_layer_follows_the_images(name: str) -> None:
     model = architecture(name, images=(3, 40, 32))
     assert model.build()(torch.rand(2, 3, 40, 32)).shape == (2, CLASSES)
 
 
-@pytest.mark.parametrize(("name", "least"), [("lenet5", 12), ("simple_cnn", 16)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        *(("lenet5", 12), ("simple_cnn", 16), ("conv_femnist", 16), ("conv2_leaf", 4)),
+        *(("conv_fashionmnist", 8), ("vgg11_small_fc", 32)),
+    ],
+)
 def test_images_that_are_too_small(name: str, least: int) -> None:
     assert architecture(name, images=(1, least, least))
     with pytest.raises(OptionError, match=rf"at least {least}x{least}, and these are {least - 1}x"):

@@ -28,6 +28,14 @@ TRAIN: dict[str, Any] = {
     "dense_rate": {"value": "6 Gflop/s", **SOURCE},
 }
 SESSION = {"value": "2 s", **SOURCE}
+ENTRY: dict[str, Any] = {"model": "lenet", "batch": 20, "step": {"value": "5 ms", **SOURCE}}
+FIXED: dict[str, Any] = {"kind": "fixed", "table": [ENTRY]}
+NNZ: dict[str, Any] = {
+    "batch": 20,
+    "weights": [800, 100],
+    "constant": {"value": "1 s", **SOURCE},
+    "coefficients": {"values": ["1 us", "2 us"], **SOURCE},
+}
 
 
 def described(session: Any = SESSION, **changes: Any) -> dict[str, Any]:
@@ -165,13 +173,18 @@ def test_more_work_takes_longer(name: str, pair: tuple[Workload, Workload, str])
     less, more, what = pair
     if not isinstance(device.cost, Compact):
         return
-    kernels, storage = device.cost.train, less.layers[0].storage
+    training, storage = less.passes is Passes.TRAIN, less.layers[0].storage
+    kernels = device.cost.train if training else device.cost.inference or device.cost.train
     if kernels is None or (storage.sparse and getattr(kernels, f"{storage.value}_weight") is None):
         with pytest.raises(CostError, match="has no figure"):
             device.seconds(less)
         return
     before = device.seconds(less)
-    if what == "sessions" and device.cost.session is None:
+    unknown = {
+        "sessions": device.cost.session is None,
+        "steps": kernels.step is None and kernels.call is None,
+    }
+    if unknown.get(what):
         assert device.seconds(more) == before
     else:
         assert device.seconds(more) > before > 0
@@ -180,6 +193,10 @@ def test_more_work_takes_longer(name: str, pair: tuple[Workload, Workload, str])
 def written(path: Path, **changes: Any) -> Path:
     path.write_text(yaml.safe_dump(described(**changes), sort_keys=False))
     return path
+
+
+def throttled(share: float, speed: float) -> dict[str, Any]:
+    return {"share": {"value": share, **SOURCE}, "speed": {"value": speed, **SOURCE}}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +246,92 @@ def written(path: Path, **changes: Any) -> Path:
         ({"memory_rate": None}, 1, "memory_rate: missing; add this key"),
         ({"stepp": "10 ms"}, 32, "cost.train.stepp: unknown key; did you mean 'step'?"),
         ({"ram": {"value": "1 Gbit", **SOURCE}}, 5, "ram.value: 'Gbit' is no unit of size; "),
+        (
+            {"variation": {"unit": {"value": -0.1, "kind": "spec", "source": "the maker"}}},
+            39,
+            "variation.unit.value: -0.1 is out of range; give a value at least 0",
+        ),
+        (
+            {"variation": {"throttling": [throttled(0.5, 0.0)]}},
+            44,
+            "variation.throttling.0.speed: a board that stands still; give a speed above 0",
+        ),
+        (
+            {"variation": {"throttling": [throttled(0.7, 0.5), throttled(0.5, 0.9)]}},
+            38,
+            "variation.throttling: shares of 1.2 in all; give at most 1",
+        ),
+        (
+            {"dense_rate": {"value": "-6 Gflop/s", **SOURCE}},
+            28,
+            "cost.train.dense_rate.value: '-6 Gflop/s' is out of range; give a computing",
+        ),
+        (
+            {"dense_rate": {"value": "6", **SOURCE}},
+            28,
+            "cost.train.dense_rate.value: '6' has no unit; write a computing rate with its unit, "
+            "e.g. '1.02 Gflop/s'",
+        ),
+        (
+            {"memory_rate": {"value": "-1 GB/s", **SOURCE}},
+            10,
+            "memory_rate.value: '-1 GB/s' is out of range; give a throughput above 0",
+        ),
+        (
+            {"step": {"value": "10 ms", "kind": "spec", "source": "?", "log_sd": 0}},
+            20,
+            "cost.train.step.source: ",
+        ),
+        (
+            {"step": {"value": "10 ms", **SOURCE, "log_sd": -1}},
+            21,
+            "cost.train.step.log_sd: -1 is out of range; give a value at least 0",
+        ),
+        (
+            {"cost": {"kind": "guess"}},
+            14,
+            "cost: unknown kind 'guess'; valid: compact, fixed, linear_nnz, per_sample, trace",
+        ),
+        ({"cost": {"train": TRAIN}}, 14, "cost: no kind; add this key"),
+        ({"cost": FIXED | {"tabel": []}}, 24, "cost.tabel: unknown key; did you mean 'table'?"),
+        (
+            {"cost": {"kind": "fixed", "table": [ENTRY, ENTRY | {"batch": 0}]}},
+            25,
+            "cost.table.1.batch: 0 is out of range; give a value at least 1",
+        ),
+        (
+            {
+                "cost": {
+                    "kind": "fixed",
+                    "table": [ENTRY | {"step": {"value": "5 s", "source": "a bench", "log_sd": 0}}],
+                }
+            },
+            19,
+            "cost.table.0.step.kind: missing; add this key",
+        ),
+        ({"cost": {"kind": "fixed", "table": []}}, 16, "cost.table: "),
+        (
+            {"cost": {"kind": "linear_nnz", "models": {"lenet": NNZ | {"weights": [7]}}}},
+            17,
+            "cost.models.lenet: 2 coefficients for 1 weights; give one for each layer",
+        ),
+        (
+            {"cost": {"kind": "linear_nnz", "models": {"lenet": NNZ | {"weights": [7, 0]}}}},
+            21,
+            "cost.models.lenet.weights.1: 0 is out of range; give a value at least 1",
+        ),
+        (
+            {
+                "cost": {
+                    "kind": "linear_nnz",
+                    "models": {
+                        "lenet": NNZ | {"coefficients": {"values": ["1 ns", "2"], **SOURCE}}
+                    },
+                }
+            },
+            30,
+            "cost.models.lenet.coefficients.values.1: '2' has no unit; write a time",
+        ),
     ],
 )
 def test_a_wrong_device_file_is_told_in_one_line(

@@ -1,5 +1,6 @@
 from collections.abc import Hashable
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from simpy import Environment
 
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
+from simfl.cost.variation import Realization
 from simfl.errors import DeviceMemoryError
 from simfl.events.activity import Activity, parallel
 from simfl.events.network import Network
@@ -18,6 +20,18 @@ from simfl.registry import NETWORKS
 from simfl.work import Kind, LayerWork, Manifest, TensorInfo, Workload
 
 SOURCE = {"kind": "measured", "source": "the bench in the corner", "log_sd": 0.1}
+CENTRAL = Realization(seed=1)
+VARIATION = {
+    "unit": {"value": 0.1, "kind": "measured", "source": "seen"},
+    "step": {"value": 0.2, "kind": "measured", "source": "seen"},
+    "throttling": [
+        {
+            "share": {"value": 0.5, **SOURCE},
+            "speed": {"value": 0.5, **SOURCE},
+            "after": {"value": "10 s", **SOURCE},
+        }
+    ],
+}
 
 
 def seconds(n: int) -> int:
@@ -42,9 +56,13 @@ def manifest(n: int) -> Manifest:
 
 
 class Room:
-    """Nodes in one cell of 8 Mbit/s; a payload of n takes n seconds; what happened is kept."""
+    """Nodes in one cell of 8 Mbit/s; a payload of n takes n seconds; what happened is kept.
 
-    def __init__(self, *names: str) -> None:
+    Args:
+        drawn: the possible world; without one, devices are as their model says.
+    """
+
+    def __init__(self, *names: str, drawn: Realization = CENTRAL) -> None:
         self.env = Environment()
         self.store = Store(manifest)
         self.spans: list[Span] = []
@@ -80,9 +98,13 @@ class Room:
                 "infeasible": [
                     {"model": "big", "storage": "dense", "reason": "too big", "source": "seen"}
                 ],
+                "variation": VARIATION,
             }
         )
-        self.nodes = {name: Node(world, name, i, device) for i, name in enumerate(names)}
+        self.nodes = {
+            name: Node(world, name, i, device, drawn.unit_of(device, name))
+            for i, name in enumerate(names)
+        }
 
     def promise(self, verb: Any, *args: Any) -> Promise[Any]:
         return self.store.promise(Recipe(verb, verb.__name__, args))
@@ -226,3 +248,43 @@ def test_the_order_of_simultaneous_starts_does_not_matter(order: tuple[str, ...]
         ("b", 1, pytest.approx(3.5, abs=1e-9)),
         ("c", 2, pytest.approx(5.0, abs=1e-9)),
     ]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_10000_durations_do_not_depend_on_the_order_of_events(seed: int) -> None:
+    names = [f"n{i}" for i in range(100)]
+    drawn = Realization(seed=1, draw=3, throttling=False)
+
+    def play(order: list[str], delays: Random | None) -> dict[tuple[str, int], float]:
+        room = Room(*names, drawn=drawn)
+
+        def train(node: Node) -> Activity[None]:
+            for r in range(100):
+                if delays:
+                    yield room.env.timeout(delays.random())
+                yield from node.compute(seconds, 1, round=r)
+
+        room.run(*(train(room.nodes[name]) for name in order))
+        return {(s.node, s.round): s.end_s - s.start_s for s in room.spans}
+
+    first = play(names, None)
+    assert len(set(first.values())) == 10_000
+    shuffled = names[:]
+    Random(seed).shuffle(shuffled)
+    again = play(shuffled, Random(seed))
+    assert {key: again[key] for key in first} == pytest.approx(first, rel=1e-9)
+
+
+def test_a_board_heats_while_it_computes_and_rests_while_it_waits() -> None:
+    drawn = Realization(seed=1, draw=1, unit=False, step=False)
+    room = Room(*"abcdefgh", drawn=drawn)
+
+    def train(node: Node) -> Activity[None]:
+        for rest_s in (0, 0, 5, 100):
+            yield room.env.timeout(rest_s)
+            yield from node.compute(seconds, 8)
+
+    room.run(*(train(node) for node in room.nodes.values()))
+    took = {n: tuple(s.end_s - s.start_s for s in room.spans if s.node == n) for n in room.nodes}
+    # of the second, 2 of 8 s at full speed; of the third what the rest gave back, 5
+    assert set(took.values()) == {(8, 2 + 6 / 0.5, 5 + 3 / 0.5, 8), (8, 8, 8, 8)}

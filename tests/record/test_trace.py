@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from math import inf, isnan, nan
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -12,8 +13,9 @@ import pytest
 
 from simfl.errors import TraceError
 from simfl.record import Trace, TraceWriter
+from simfl.record import writer as record_writer
 from simfl.record.schema import COLUMNS
-from simfl.record.writer import BLOCK
+from simfl.record.writer import BLOCK, append_rows
 from simfl.work import Manifest, TensorInfo
 
 NODES = [("server", -1, "server", "g3s_xlarge", 0), ("pi4-0", 0, "client", "pi4", 60)]
@@ -236,6 +238,54 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="cannot write the trace: ") as error:
         TraceWriter(tmp_path, NODES, {})
     assert "\n" not in str(error.value)
+
+
+REPEAT = (3, 12.5, inf, 4, 0.75, 10, 20, nan, nan, 2, "complete: 4 rounds")
+
+
+def test_rows_are_added_to_a_finished_trace(writer: TraceWriter) -> None:
+    writer.append("scores", score(1, 0.5))
+    writer.close("complete: 9 rounds")
+    before = Trace(writer.path)
+    assert len(before.repeats) == 0
+    for n in range(3):
+        append_rows(writer.path, "repeats", [(n, *REPEAT[1:]), REPEAT][: 1 + (n == 2)])
+    trace = Trace(writer.path)
+    assert trace.repeats["draw"].tolist() == [0, 1, 2, 3]
+    row = trace.repeats.iloc[3].to_dict()
+    assert isnan(row.pop("joules"))
+    assert isnan(row.pop("target_joules"))
+    assert tuple(row.values()) == (3, 12.5, inf, 4, 0.75, 10, 20, 2, "complete: 4 rounds")
+    assert trace.status == before.status
+    assert all(
+        trace.raw(table).tobytes() == before.raw(table).tobytes()
+        for table in COLUMNS
+        if table != "repeats"
+    )
+    assert [path.name for path in writer.path.parent.iterdir()] == ["run.h5"]
+
+
+@pytest.mark.parametrize("rows", [[REPEAT, (1, "no number", *REPEAT[2:])], [REPEAT[:4]]])
+def test_rows_that_cannot_be_added_change_nothing(
+    writer: TraceWriter, rows: list[tuple[Any, ...]]
+) -> None:
+    writer.close("complete: 9 rounds")
+    before = writer.path.read_bytes()
+    with pytest.raises(TraceError, match=r"run\.h5: cannot write the trace: "):
+        append_rows(writer.path, "repeats", rows)
+    assert writer.path.read_bytes() == before
+    assert [path.name for path in writer.path.parent.iterdir()] == ["run.h5"]
+
+
+def test_rows_are_not_added_to_a_full_disk(
+    writer: TraceWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.close("complete: 9 rounds")
+    free = writer.path.stat().st_size + 2**20 - 1
+    monkeypatch.setattr(record_writer, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(TraceError, match="no space left"):
+        append_rows(writer.path, "repeats", [REPEAT])
+    assert len(Trace(writer.path).repeats) == 0
 
 
 ACCURACIES = [0.1, 0.9, 0.95, 0.4, 0.9, 0.91, 0.92]

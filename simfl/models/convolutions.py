@@ -1,0 +1,79 @@
+"""Chains of convolutions, each with ReLU and most with a 2 x 2 max pooling, then linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from simfl.errors import OptionError
+from simfl.models.base import chain
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """One convolution of stride 1.
+
+    Attributes:
+        channels: that it makes.
+        kernel: side of its square window.
+        padding: on each side of the image.
+        pool: whether it is pooled afterwards.
+    """
+
+    channels: int
+    kernel: int
+    padding: int = 0
+    pool: bool = True
+
+
+def convolutions(
+    sample_shape: tuple[int, int, int], stages: Sequence[Conv], widths: Sequence[int]
+) -> nn.Module:
+    """Convolutions and linear layers, named ``conv1``, ``relu1``, ``pool1``... and ``fc1``...
+
+    Args:
+        sample_shape: of the images; the first linear layer follows them.
+        stages: the convolutions.
+        widths: outputs of the linear layers, the classes last.
+
+    Raises:
+        OptionError: a convolution would leave nothing of such images.
+    """
+    channels, *sides = sample_shape
+    layers: dict[str, nn.Module] = {}
+    pools = 0
+    for number, stage in enumerate(stages, 1):
+        layers[f"conv{number}"] = nn.Conv2d(
+            channels, stage.channels, stage.kernel, padding=stage.padding
+        )
+        layers[f"relu{number}"] = nn.ReLU()
+        if stage.pool:
+            pools += 1
+            layers[f"pool{pools}"] = nn.MaxPool2d(2)
+        channels, sides = stage.channels, [_after(stage, side) for side in sides]
+    if min(sides) < 1:
+        found, due = "x".join(map(str, sample_shape[1:])), least_side(stages)
+        raise OptionError("name", f"needs images of at least {due}x{due}, and these are {found}")
+    layers["flatten"] = nn.Flatten()
+    inputs = channels * sides[0] * sides[1]
+    for number, width in enumerate(widths, 1):
+        layers[f"fc{number}"] = nn.Linear(inputs, width)
+        if number < len(widths):
+            layers[f"relu{len(stages) + number}"] = nn.ReLU()
+        inputs = width
+    return chain(**layers)
+
+
+def least_side(stages: Sequence[Conv]) -> int:
+    """Pixels that an image's side needs so that one is left at the end."""
+    side = 1
+    for stage in reversed(stages):
+        side = side * (1 + stage.pool) + stage.kernel - 1 - 2 * stage.padding
+    return max(side, 1)
+
+
+def _after(stage: Conv, side: int) -> int:
+    side += 2 * stage.padding - stage.kernel + 1
+    return side // 2 if stage.pool else side
