@@ -227,7 +227,7 @@ def _held_cases() -> list[Case]:
         for n_in, n_out, density, batches in [
             (256, 256, 0.1, [1, 20]),
             (1024, 512, 0.01, [1, 20, 80]),
-            (1024, 512, 0.1, [1, 20]),
+            (1024, 512, 0.1, [1, 20, 80]),
             (1024, 512, 0.5, [1, 20]),
         ]:
             layers = [[word, n_in, n_out, density]]

@@ -8,7 +8,7 @@ what the cases cannot tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -75,7 +75,12 @@ _FIELDS: Final = tuple(Kernels.model_fields)
 _PRIOR_SD: Final = 2.0  # of a figure's logarithm: a factor of seven either way
 _SCALE: Final = 0.1  # errors beyond this count little
 _NETWORK_WEIGHT: Final = 2.0  # small networks are nearer to what is to be predicted than loops
-_HOT: Final = ("hot", 0.9, 0.3)  # name, prior, its sd
+_HOT: Final = 0.9  # of a layer's time in a network: what it takes in a loop of its own
+_HOT_SD: Final = 0.3
+_VAGUE_SD: Final = 0.7  # a factor of two either way
+_NORMAL_P90: Final = 1.645  # of a normal distribution's absolute value, in standard deviations
+_PARTS: Final = ("floor", "optimiser", "loss")  # of a step's floor
+_NEEDED: Final = (*_PARTS, "dense_rate", "coo_weight", "csr_weight", "conv_rate")
 _FEWEST: Final = 40  # cases
 
 
@@ -106,8 +111,43 @@ class Fit:
     cases: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """Measured cases as a table.
+
+    Attributes:
+        names: figures, and the parts of ``step``.
+        counts: by case and figure.
+        seconds: measured.
+        networks: which cases are networks, and no loops of one layer.
+    """
+
+    names: tuple[str, ...]
+    counts: Array
+    seconds: Array
+    networks: NDArray[np.bool_]
+
+    def without(self, name: str) -> _Data:
+        """As if that figure were free."""
+        k = self.names.index(name)
+        rest = (*self.names[:k], *self.names[k + 1 :])
+        return replace(self, names=rest, counts=np.delete(self.counts, k, axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Solved:
+    """Logarithms of the figures, and of ``hot``; their covariance; the sum of squares."""
+
+    x: Array
+    covariance: Array
+    squares: float
+
+
 def fit(found: Mapping[str, Any], sort: str) -> Fit:
     """The figures that explain what was measured.
+
+    A figure that the cases do not tell within a factor of two is left out, and the rest fitted
+    anew: what little it had goes to them.
 
     Args:
         found: of `simfl.profile.bench`.
@@ -122,56 +162,85 @@ def fit(found: Mapping[str, Any], sort: str) -> Fit:
             f"the profile has {len(entries)} cases, and {_FEWEST} are needed; go on measuring with "
             "the same command, and a larger --budget"
         )
-    on_cpu = found["host"]["device"] == "cpu"
-    choices: tuple[Plain, ...] = get_args(Plain) if on_cpu else ("none",)
-    tried = [
-        _fit(entries, sort, plain, float(found["host"].get("cache_bytes", 0))) for plain in choices
-    ]
-    return min(tried, key=lambda one: one[0])[1]
-
-
-def _fit(entries: list[Any], sort: str, plain: Plain, cache_bytes: float) -> tuple[float, Fit]:
-    """The sum of squares, and the fit."""
-    names, counts, networks = _table(entries, sort, plain, cache_bytes)
-    seconds = np.array([np.median([one["s"] for one in entry[sort]]) for entry in entries])
-    prior = np.array([_PRIOR[sort][name] for name in names])
-    # a machine that is ten times slower is so in all, to begin with
-    prior *= np.median(seconds / (counts @ prior))
-    start = np.append(np.log(prior), np.log(_HOT[1]))
-    sds = np.append(np.full(len(names), _PRIOR_SD), _HOT[2])
-    weights = np.where(networks, _NETWORK_WEIGHT, 1.0)
-
-    def errors(x: Array) -> Array:
-        predicted = counts @ np.exp(x[:-1]) * np.where(networks, 1.0, np.exp(x[-1]))
-        out: Array = np.log(predicted / seconds)
-        return out
-
-    def residuals(x: Array) -> Array:
-        z = (weights * errors(x) / _SCALE) ** 2
-        data = np.sign(errors(x)) * np.sqrt(2 * (np.sqrt(1 + z) - 1))
-        return np.concatenate([data, (x - start) / sds])
-
-    solved = least_squares(residuals, start)
-    log_sd = _log_sd(solved.jac, solved.fun, len(entries), len(start))
-    units_s = dict(zip(names, map(float, np.exp(solved.x[:-1])), strict=True))
-    shares = np.abs(np.expm1(errors(solved.x)))
-    return 2 * float(solved.cost), Fit(
-        units_s=_with_step(units_s),
-        log_sd=_with_step_sd(dict(zip(names, log_sd, strict=False)), units_s),
+    cache_bytes = float(found["host"].get("cache_bytes", 0))
+    choices: tuple[Plain, ...] = get_args(Plain) if found["host"]["device"] == "cpu" else ("none",)
+    tables = {plain: _table(entries, sort, plain, cache_bytes) for plain in choices}
+    first = {plain: _solve(data, sort) for plain, data in tables.items()}
+    plain = min(choices, key=lambda choice: first[choice].squares)
+    data, solved = tables[plain], first[plain]
+    while (vague := _vaguest(data, solved)) is not None:
+        data = data.without(vague)
+        solved = _solve(data, sort)
+    units_s, log_sd = _figures(data, solved)
+    errors = _errors(data, solved.x)
+    shares = np.abs(np.expm1(errors))
+    return Fit(
+        units_s=units_s,
+        log_sd=log_sd,
         hot=float(np.exp(solved.x[-1])),
         cache_bytes=cache_bytes,
         plain=plain,
         median=float(np.median(shares)),
         p90=float(np.percentile(shares, 90)),
-        spread=float(np.percentile(np.abs(errors(solved.x)), 90) / 1.645),
+        spread=float(np.percentile(np.abs(errors), 90) / _NORMAL_P90),
         cases=len(entries),
     )
 
 
-def _table(
-    entries: list[Any], sort: str, plain: Plain, cache_bytes: float
-) -> tuple[list[str], Array, NDArray[np.bool_]]:
-    """Figures that anything asks for, their counts by case, and which cases are networks."""
+def _errors(data: _Data, x: Array) -> Array:
+    """Logarithms of predicted over measured."""
+    predicted = data.counts @ np.exp(x[:-1]) * np.where(data.networks, 1.0, np.exp(x[-1]))
+    out: Array = np.log(predicted / data.seconds)
+    return out
+
+
+def _solve(data: _Data, sort: str) -> _Solved:
+    prior = np.array([_PRIOR[sort][name] for name in data.names])
+    # a machine that is ten times slower is so in all, to begin with
+    prior *= np.median(data.seconds / (data.counts @ prior))
+    start = np.append(np.log(prior), np.log(_HOT))
+    sds = np.append(np.full(len(data.names), _PRIOR_SD), _HOT_SD)
+    weights = np.where(data.networks, _NETWORK_WEIGHT, 1.0)
+
+    def residuals(x: Array) -> Array:
+        errors = _errors(data, x)
+        z = (weights * errors / _SCALE) ** 2
+        shrunk = np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + z) - 1))
+        return np.concatenate([shrunk, (x - start) / sds])
+
+    solved = least_squares(residuals, start)
+    variance = 2 * solved.cost / max(len(data.seconds) - len(start), 1)
+    covariance = np.linalg.pinv(solved.jac.T @ solved.jac) * variance
+    return _Solved(x=solved.x, covariance=covariance, squares=2 * float(solved.cost))
+
+
+def _vaguest(data: _Data, solved: _Solved) -> str | None:
+    """The figure that is known least, if too little, and can be done without."""
+    sds = np.sqrt(np.diag(solved.covariance))
+    vague = [
+        (float(sd), name)
+        for name, sd in zip(data.names, sds, strict=False)
+        if sd > _VAGUE_SD and name not in _NEEDED
+    ]
+    return max(vague)[1] if vague else None
+
+
+def _figures(data: _Data, solved: _Solved) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of one count and their log_sd, by figure; a step's floor is the sum of its parts."""
+    seconds, sds = np.exp(solved.x[:-1]), np.sqrt(np.diag(solved.covariance))
+    units_s, log_sd = {"step": 0.0}, {"step": 0.0}
+    parts = [k for k, name in enumerate(data.names) if name in _PARTS]
+    if parts:
+        units_s["step"] = float(seconds[parts].sum())
+        share = seconds[parts] / units_s["step"]
+        log_sd["step"] = float(np.sqrt(share @ solved.covariance[np.ix_(parts, parts)] @ share))
+    for name, s, sd in zip(data.names, seconds, sds, strict=False):
+        if name not in _PARTS:
+            units_s[name], log_sd[name] = float(s), float(sd)
+    return units_s, log_sd
+
+
+def _table(entries: list[Any], sort: str, plain: Plain, cache_bytes: float) -> _Data:
     rows = []
     for entry in entries:
         case, training = entry["case"], sort == "train"
@@ -186,33 +255,16 @@ def _table(
             plain=plain,
         )
         # a step's floor by its parts: kernels alone have no loss, and some nothing to optimise
-        asked |= {"floor": asked.pop("step")}
+        asked["floor"] = asked.pop("step")
         asked["loss"] = float(training and "loss" in case)
         asked["optimiser"] = float(training and any(layer.tensors for layer in layers))
         # seen, not foretold: what a step asks of the system depends on the steps before
         asked["page"] = float(np.median([one["faults"] for one in entry[sort]]))
         rows.append(asked)
-    names = [name for name in _PRIOR[sort] if any(row.get(name) for row in rows)]
-    counts = np.array([[row.get(name, 0.0) for name in names] for row in rows])
-    return names, counts, np.array(["loss" in entry["case"] for entry in entries])
-
-
-def _log_sd(jacobian: Array, residuals: Array, cases: int, figures: int) -> Array:
-    """Standard deviations of the logarithms, from the fit's curvature and its own errors."""
-    variance = float(np.sum(residuals**2)) / max(cases - figures, 1)
-    covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
-    out: Array = np.sqrt(np.diag(covariance))
-    return out
-
-
-def _with_step(units_s: dict[str, float]) -> dict[str, float]:
-    parts = ("floor", "optimiser", "loss")
-    step = sum(units_s.get(part, 0.0) for part in parts)
-    return {"step": step} | {name: s for name, s in units_s.items() if name not in parts}
-
-
-def _with_step_sd(log_sd: dict[str, float], units_s: dict[str, float]) -> dict[str, float]:
-    parts = [part for part in ("floor", "optimiser", "loss") if part in units_s]
-    step = sum(units_s[part] for part in parts)
-    sd = float(np.sqrt(sum((log_sd[part] * units_s[part]) ** 2 for part in parts))) / step
-    return {"step": sd} | {name: float(s) for name, s in log_sd.items() if name not in parts}
+    names = tuple(name for name in _PRIOR[sort] if any(row.get(name) for row in rows))
+    return _Data(
+        names=names,
+        counts=np.array([[row.get(name, 0.0) for name in names] for row in rows]),
+        seconds=np.array([np.median([one["s"] for one in entry[sort]]) for entry in entries]),
+        networks=np.array(["loss" in entry["case"] for entry in entries]),
+    )
