@@ -401,6 +401,14 @@ def profile(
             "--from", metavar="JSON", show_default=False, help="What that script wrote on a board."
         ),
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            show_default=False,
+            help="Take radio, watts and battery, which are not measured, from this device.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure this machine, or a board, and write a device file; or check one."""
@@ -419,6 +427,7 @@ def profile(
         check=check,
         export=export,
         found=from_,
+        like=like,
     )
     try:
         run_profile(request, out, err, quiet=quiet)

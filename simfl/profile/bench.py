@@ -12,12 +12,11 @@ import importlib.util
 import json
 import os
 import platform
-import random
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -191,7 +190,7 @@ class Bench:
         for turn in range(_PASSES):
             order = list(range(len(entries)))
             if turn:
-                random.Random(turn).shuffle(order)
+                Random(turn).shuffle(order)
             for i, k in enumerate(order):
                 share = (turn + i / len(order)) / _PASSES
                 self.progress(share, _title(entries[k]["case"]))
@@ -212,7 +211,6 @@ class Bench:
         elif seconds * case["batch"] / batch > limit_s:
             entry["skipped"] = f"a step would take more than {limit_s:.2g} s; give a larger budget"
         else:
-            torch.manual_seed(0)
             try:
                 more = {"first": case.get("first", False), "loss": case.get("loss")}
                 steps = Steps(build(case), case["input"], case["batch"], self.device, **more)
@@ -293,7 +291,6 @@ def _arguments() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure; 2 for what cannot be done."""
     given = _arguments().parse_args()
-    warnings.filterwarnings("ignore", message="Sparse")
 
     def say(share: float, text: str) -> None:
         begin, end = ("\r", "") if sys.stderr.isatty() else ("", "\n")

@@ -5,6 +5,7 @@ Python and PyTorch only: goes to a board with `bench.py`, as one file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,10 +45,14 @@ class SparseLinear(nn.Module):
 
     def __init__(self, layout: str, n_in: int, n_out: int, density: float) -> None:
         super().__init__()
-        weight = torch.randn(n_out, n_in) * n_in**-0.5
-        weight *= torch.rand(n_out, n_in) < density
+        drawn = torch.Generator().manual_seed(0)
+        weight = torch.randn(n_out, n_in, generator=drawn) * n_in**-0.5
+        weight *= torch.rand(n_out, n_in, generator=drawn) < density
         weight[0, 0] = 1.0
-        held = weight.to_sparse_csr() if layout == "csr" else weight.to_sparse_coo().coalesce()
+        with warnings.catch_warnings():
+            # compressed rows are in beta, says PyTorch, once
+            warnings.simplefilter("ignore")
+            held = weight.to_sparse_csr() if layout == "csr" else weight.to_sparse_coo().coalesce()
         self.weight = nn.Parameter(held)
         self.bias = nn.Parameter(torch.zeros(n_out))
 
@@ -91,7 +96,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build(case: Case) -> nn.Module:
-    """The module of a case, with weights from the generator as it stands.
+    """The module of a case; what its weights are changes no time.
 
     Raises:
         KeyError: a layer that this file does not know.

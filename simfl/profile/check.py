@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from random import Random
 from statistics import median
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ def check(
     points = list(product(subjects, batches))
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for turn in range(_ROUNDS):
-        order = random.Random(turn).sample(points, len(points))
+        order = Random(turn).sample(points, len(points))
         for i, (subject, batch) in enumerate(order):
             share = (turn + i / len(points)) / _ROUNDS
             progress(share, f"{subject.name}, batch {batch}")

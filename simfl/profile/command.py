@@ -15,6 +15,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from simfl import resources
 from simfl.devices import load_device
 from simfl.errors import CostError
 from simfl.profile import session
@@ -40,6 +41,7 @@ class Request:
     check: Path | None
     export: Path | None
     found: Path | None
+    like: str | None
 
 
 def run_profile(request: Request, out: Console, err: Console, *, quiet: bool) -> None:
@@ -77,7 +79,7 @@ def _profile(request: Request, out: Console, err: Console, quiet: bool) -> None:
             with _progress(err, quiet) as show:
                 session.measure_anchors(path, subjects, progress=show, **where)  # type: ignore[arg-type]
     found = session.load_profile(path)
-    text, fit = session.describe(found, request.name, subjects)
+    text, fit = session.describe(found, request.name, subjects, _sibling(request.like))
     _write(request.out, text)
     load_device(str(request.out))
     if quiet:
@@ -113,6 +115,13 @@ def _check(request: Request, path: Path, out: Console, err: Console, quiet: bool
             progress=show,
         )
     show_points(out, points)
+
+
+def _sibling(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    load_device(name)
+    return resources.find("device_models", name)
 
 
 def _subjects(names: Sequence[str], shape: str) -> list[Subject]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
 from torch import nn
 
 from simfl.errors import CostError, OptionError
@@ -86,7 +85,6 @@ def time_steps(whole: Subject, batch: int, device: str) -> dict[str, Result]:
     Raises:
         CostError: it cannot be trained with this batch.
     """
-    torch.manual_seed(0)
     try:
         steps = Steps(whole.build(), list(whole.shape), batch, device)
         return {sort: measure(steps, sort, slot_s=_SLOT_S) for sort in ("train", "inference")}

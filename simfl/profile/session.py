@@ -109,16 +109,25 @@ def measure_anchors(
     return bench.found
 
 
-def describe(found: dict[str, Any], name: str, subjects: Sequence[Subject]) -> tuple[str, Fit]:
+def describe(
+    found: dict[str, Any], name: str, subjects: Sequence[Subject], like: Path | None = None
+) -> tuple[str, Fit]:
     """The device file's text, and the fit of its training steps.
+
+    Args:
+        found: what was measured.
+        name: of the device.
+        subjects: networks that were measured too.
+        like: a device file, for what is not measured.
 
     Raises:
         CostError: too little was measured.
     """
     fits = {sort: fit(found, sort) for sort in ("train", "inference")}
-    text = device_yaml(found, fits, name=name)
+    data = parse_yaml(like.read_text(encoding="utf-8"), str(like))[0] if like else None
+    text = device_yaml(found, fits, name=name, like=data)
     if subjects:
         device = Device.model_validate(parse_yaml(text, "the fit")[0])
         anchors = anchors_of(device, subjects, found)
-        text = device_yaml(found, fits, name=name, anchors=anchors)
+        text = device_yaml(found, fits, name=name, anchors=anchors, like=data)
     return text, fits["train"]

@@ -54,7 +54,9 @@ class Steps:
         loss: str | None = "cross_entropy",
     ) -> None:
         self.module = module.to(device).train()
-        self.x = torch.randn(batch, *shape, device=device, requires_grad=not first)
+        drawn = torch.Generator().manual_seed(0)
+        x = torch.randn(batch, *shape, generator=drawn).to(device)
+        self.x = x.requires_grad_(not first)
         self.loss = loss
         held = [p for p in self.module.parameters() if p.requires_grad]
         self.sparse = [p for p in held if p.layout != torch.strided]
@@ -63,8 +65,8 @@ class Steps:
         self.optimizer = torch.optim.SGD(dense, lr=1e-6) if dense else None
         with torch.no_grad():
             out = self.module(self.x)
-        self.given = torch.randn_like(out)
-        self.labels = torch.randint(out[0].numel(), (batch,), device=device)
+        self.given = torch.randn(out.shape, generator=drawn).to(device)
+        self.labels = torch.randint(out[0].numel(), (batch,), generator=drawn).to(device)
 
     def train(self) -> None:
         """Forward, loss, backward, SGD."""

@@ -13,6 +13,8 @@ from simfl.profile.fit import Fit
 
 _MOST_SD: Final = 3.0  # what a device file may say
 _NEGLIGIBLE_S: Final = 1e-13  # less than any kernel takes for one number
+_BORROWED: Final = ("radio", "access", "power", "battery")
+_OF_BOARDS: Final = ("unit", "throttling")
 _TIMES: Final = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _HEAD: Final = (
     "# Written by {source}.\n"
@@ -27,6 +29,7 @@ def device_yaml(
     *,
     name: str,
     anchors: Sequence[Mapping[str, Any]] = (),
+    like: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of a device file.
 
@@ -35,6 +38,8 @@ def device_yaml(
         fits: of ``train`` and ``inference``.
         name: of the device.
         anchors: ``model``, ``passes``, ``batch``, ``ratio``.
+        like: a device file's data, for what a profile cannot measure: radio, watts, battery, and
+            how boards of a kind differ.
     """
     host, train = found["host"], fits["train"]
     source = f"simfl profile on {host['name']}, PyTorch {host['torch']}"
@@ -66,6 +71,10 @@ def device_yaml(
         "runtime": figure(f"{found['runtime_bytes'] / 2**20:.0f} MiB", 0.1),
         "variation": _variation(found, train, source),
     }
+    if like is not None:
+        device |= {key: like[key] for key in _BORROWED if key in like}
+        theirs = like.get("variation", {})
+        device["variation"] |= {key: theirs[key] for key in _OF_BOARDS if key in theirs}
     head = _HEAD.format(source=source, median=train.median, p90=train.p90)
     return head + "".join(_lines(device, ""))
 
