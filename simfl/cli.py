@@ -354,6 +354,89 @@ def verify_network(
 
 
 @app.command()
+def profile(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="With --check: what to measure, a name of `simfl list models` or FILE.py:NAME.",
+        ),
+    ] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="The device file.")] = Path(
+        "my_device.yaml"
+    ),
+    name: Annotated[
+        str | None, typer.Option(show_default=False, help="Of the device; else the file's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Of PyTorch.")] = 1,
+    budget: Annotated[
+        float, typer.Option(min=1, help="Seconds to measure, about; more for a slow board.")
+    ] = 120,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL", show_default=False, help="Measure this network too, at two batches."
+        ),
+    ] = None,
+    input_: Annotated[
+        str, typer.Option("--input", help="Shape of one input of --anchor and --check.")
+    ] = "1x28x28",
+    batches: Annotated[str, typer.Option(help="Batches of --check.")] = "2,8,32",
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DEVICE.yaml", show_default=False, help="Hold this file against measurements."
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.py", show_default=False, help="Write the script that measures a board."
+        ),
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="JSON", show_default=False, help="What that script wrote on a board."
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            show_default=False,
+            help="Take radio, watts and battery, which are not measured, from this device.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure this machine, or a board, and write a device file; or check one."""
+    from simfl.profile.command import Request, run_profile
+
+    request = Request(
+        models=tuple(models or ()),
+        out=out_file,
+        name=name or out_file.stem,
+        device=device,
+        threads=threads,
+        budget_s=budget,
+        anchors=tuple(anchor or ()),
+        shape=input_,
+        batches=batches,
+        check=check,
+        export=export,
+        found=from_,
+        like=like,
+    )
+    try:
+        run_profile(request, out, err, quiet=quiet)
+    except KeyboardInterrupt:
+        err.print("stopped; what was measured is kept: go on with the same command", markup=False)
+        sys.exit(130)
+
+
+@app.command()
 def report(trace: TracePath) -> None:
     """Summarise a trace as text."""
     from simfl import terminal

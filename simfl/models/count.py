@@ -267,6 +267,6 @@ def _kind(word: str) -> Kind:
         return Kind.ACTIVATION
     if "norm" in word:
         return Kind.NORM
-    if "pool" in word or word == "mean":
+    if "pool" in word:
         return Kind.POOL
     return Kind.OTHER

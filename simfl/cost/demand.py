@@ -1,0 +1,174 @@
+"""What steps ask of a device, one number for each figure of the compact model.
+
+Seconds are the sum over figures of count x time (or count / rate), so what a formula has in it is
+here, and only here: to predict with known figures, and to fit figures to known times.
+
+Which kernel PyTorch takes for a convolution on a CPU: `use_mkldnn` in ATen's Convolution.cpp.
+When the C library gives memory back to the system: `mallopt(3)`, M_MMAP_THRESHOLD and
+M_TRIM_THRESHOLD.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Final, Literal
+
+from simfl.work import Kind, LayerWork, Storage
+
+Counts = defaultdict[str, float]
+Plain = Literal["none", "lone", "lone_and_pointwise"]
+"""Convolutions computed as plain matrix products: none; of one small sample, as PyTorch does on a
+CPU; of those, and of 1 x 1 in small batches, as it does on one thread of a CPU."""
+
+FLOP_PER_MAC: Final = 2.0
+
+_NUMBER_BYTES: Final = 4
+_PAGE_BYTES: Final = 4096
+# of one weight in an SGD step: gradient read, weight read, weight written
+_UPDATE: Final = 3
+# PyTorch's own kernel, a matrix product, instead of oneDNN's: for 1 x 1 below this batch...
+_POINTWISE_BATCH: Final = 16
+# ...and for one sample of at most so many numbers, with kernels of at most 3 x 3
+_LONE_NUMBERS: Final = 20480
+_LONE_WINDOW: Final = 9
+# glibc on 64 bits asks the system anew for blocks from here on
+_MAPPED_BYTES: Final = 32 * 2**20
+# and gives back what is free at the heap's end beyond so many of the largest smaller block
+_TRIMMED: Final = 2
+
+
+def demand(
+    layers: Sequence[LayerWork],
+    *,
+    samples: float,
+    steps: float,
+    training: bool,
+    known: Collection[str],
+    cache_bytes: float = 0.0,
+    plain: Plain = "none",
+) -> Counts:
+    """Counts by figure, over all steps.
+
+    Args:
+        layers: operations, in the order of the forward pass.
+        samples: sample passes in all.
+        steps: how many steps they come in.
+        training: forward and backward and SGD; else forward alone.
+        known: figures that the device has: what it has none for is charged to a plainer one.
+        cache_bytes: what the processor keeps for itself.
+        plain: convolutions that PyTorch computes as plain matrix products.
+    """
+    batch = samples / steps if steps else max(samples, 1.0)
+    asked: Counts = defaultdict(float, step=steps)
+    for layer in layers:
+        if layer.storage.sparse:
+            _sparse(asked, layer, samples, steps, training)
+        elif layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
+            _product(asked, layer, samples, steps, training, known, _is_plain(layer, batch, plain))
+        else:
+            asked["call"] += steps
+            asked[_figure(layer)] += samples * _numbers(layer)
+        if layer.storage is Storage.MASKED:
+            asked["call"] += 2 * steps
+            asked["mask_element"] += steps * layer.weights
+        if training:
+            asked["tensor"] += steps * layer.tensors
+    numbers = sum(layer.inputs + layer.outputs for layer in layers)
+    if cache_bytes and numbers:
+        made_bytes = _NUMBER_BYTES * batch * numbers
+        asked["cold_element"] = samples * numbers * made_bytes / (made_bytes + cache_bytes)
+    if cache_bytes and not training:
+        # weights that the cache keeps from one forward pass to the next; training drives them out
+        held_bytes = _NUMBER_BYTES * sum(layer.nonzero for layer in layers)
+        share = held_bytes / (held_bytes + cache_bytes)
+        for name in ("weight_rate", "conv_weight_rate"):
+            asked[name] *= share
+    asked["page"] = steps * _fresh_bytes(layers, batch, training) / _PAGE_BYTES
+    return asked
+
+
+def _figure(layer: LayerWork) -> str:
+    if layer.kind is Kind.POOL:
+        return "pool_element" if "max" in layer.name else "mean_element"
+    return {Kind.ACTIVATION: "element", Kind.NORM: "norm_element"}.get(layer.kind, "move_element")
+
+
+def _numbers(layer: LayerWork) -> int:
+    return layer.inputs + layer.outputs if layer.kind is Kind.OTHER else layer.outputs
+
+
+def _sparse(asked: Counts, layer: LayerWork, samples: float, steps: float, training: bool) -> None:
+    """By stored entry: once a step, once a sample, and again where inputs need gradients."""
+    held = layer.storage.value
+    asked[f"{held}_call"] += steps
+    asked[f"{held}_entry"] += steps * layer.nonzero
+    asked[f"{held}_weight"] += samples * layer.nonzero
+    asked["sparse_element"] += samples * (layer.inputs + layer.outputs)
+    if training and layer.products > 1:
+        asked[f"{held}_back"] += steps * layer.nonzero
+
+
+def _product(
+    asked: Counts,
+    layer: LayerWork,
+    samples: float,
+    steps: float,
+    training: bool,
+    known: Collection[str],
+    plain: bool,
+) -> None:
+    """A matrix product or a convolution: its FLOP, its weights, its numbers."""
+    products = 1 + layer.products if training else 1
+    flops = FLOP_PER_MAC * layer.macs * products * samples
+    touched = _NUMBER_BYTES * steps * layer.weights * (products + _UPDATE * training)
+    if layer.kind is Kind.DEPTHWISE and "depthwise_element" in known:
+        asked["conv_call"] += steps
+        asked["depthwise_element"] += samples * (layer.inputs + layer.outputs)
+        return
+    if layer.kind is Kind.LINEAR or "conv_rate" not in known:
+        asked["call"] += steps
+        asked["dense_rate"] += flops
+        asked["weight_rate"] += touched
+        return
+    # without its input's gradient, backward reads the input once instead of reading and making it
+    passed = layer.inputs if layer.products > 1 else layer.inputs / 2
+    asked["conv_element"] += samples * (passed + layer.outputs)
+    if plain:
+        asked["call"] += steps
+        asked["dense_rate"] += flops
+        asked["weight_rate"] += touched
+        return
+    positions = layer.macs / layer.weights
+    asked["conv_call"] += steps
+    asked["conv_weight_rate"] += touched
+    asked["conv_rate"] += flops
+    asked["conv_inputs"] += flops / layer.channels
+    asked["conv_outputs"] += flops * layer.channels * layer.window / layer.weights
+    asked["conv_positions"] += flops / positions
+
+
+def _is_plain(layer: LayerWork, batch: float, plain: Plain) -> bool:
+    if plain == "none" or layer.kind is not Kind.CONV:
+        return False
+    strided = layer.macs / layer.weights < 0.8 * layer.inputs / layer.channels
+    if plain == "lone_and_pointwise" and layer.window == 1 and not strided:
+        return batch < _POINTWISE_BATCH
+    return batch == 1 and layer.window <= _LONE_WINDOW and layer.inputs <= _LONE_NUMBERS
+
+
+def _fresh_bytes(layers: Sequence[LayerWork], batch: float, training: bool) -> float:
+    """Bytes of a step's tensors for which the system is asked anew, and has to clear first."""
+    made: list[float] = []
+    for layer in layers:
+        made.append(_NUMBER_BYTES * layer.outputs * batch)
+        if training:
+            # backward's: of the input where it has a gradient, of the weight
+            if layer.products > (layer.parameters > 0):
+                made.append(_NUMBER_BYTES * layer.inputs * batch)
+            made.append(_NUMBER_BYTES * layer.nonzero)
+    mapped = sum(size for size in made if size >= _MAPPED_BYTES)
+    largest = max((size for size in made if size < _MAPPED_BYTES), default=0.0)
+    trained = sum(layer.parameters - layer.weights + layer.nonzero for layer in layers)
+    gradients = _NUMBER_BYTES * trained if training else 0
+    return mapped + (gradients if gradients > _TRIMMED * largest else 0)

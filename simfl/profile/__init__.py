@@ -1,0 +1,1 @@
+"""Measures a machine and makes a device model of it."""
