@@ -84,8 +84,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "cli": (
         6,
-        "api assembly device_listing fitting listing memo profile record scenario simulation spreads "
-        "terminal verification",
+        "api assembly device_listing fitting listing memo profile record scenario simulation "
+        "spreads terminal verification",
         "pandas rich typer",
     ),
     "__init__": (6, "api models record scenario", ""),
