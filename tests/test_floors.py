@@ -79,7 +79,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "cli": (
         6,
-        "api assembly device_listing listing memo profile record scenario simulation terminal verification",
+        "api assembly device_listing listing memo profile record scenario simulation terminal "
+        "verification",
         "pandas rich typer",
     ),
     "__init__": (6, "api models record scenario", ""),
