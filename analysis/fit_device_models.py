@@ -14,7 +14,7 @@ than they count, so vgg16 comes out too slow, and mobilenet_v1 without it too fa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log, sqrt
@@ -39,6 +39,7 @@ class Published:
     """Milliseconds of each network, as printed.
 
     Attributes:
+        times_ms: by network; after an @ the batch, where it is another.
         passes: an inference, or a training step.
         batch: samples of it.
     """
@@ -58,7 +59,8 @@ _FP16 = "resnet18 resnet50 squeezenet1_1 densenet121 vgg11 vgg16"
 _TRAINED = "resnet18 resnet50 vgg16 mobilenet_v2 squeezenet1_0"
 # Tencent/ncnn, benchmark/README.md, commit a4d2ea1d, "min"; NVIDIA-AI-IOT/torch2trt,
 # docs/benchmarks, PyTorch fp16; ryujaehun/pytorch-gpu-benchmark, commit 3f47a9e2, medians (TITAN
-# RTX, A100-SXM4-40GB)
+# RTX, A100-SXM4-40GB), and behind the @ lambdal/deeplearning-benchmark, pytorch/*-fp32.csv (commits
+# 0551cb70, 08d77c41: images/s and batch; Quadro RTX 8000, A100 40GB PCIe)
 PUBLISHED = {
     "pi3bplus_ncnn_4t": Published(times_ms=_named(107.84, 270.86, 583.57)),
     "pi4_ncnn_4t": Published(times_ms=_named(60.74, 122.27, 261.9, 541.66)),
@@ -76,15 +78,26 @@ PUBLISHED = {
     "galaxy_a9": Published(times_ms=_named(31.59, 75.93, 257.38, 381.3)),
     "i7_7700": Published(times_ms=_named(14.85, 29.34, 74.89, 151.26)),
     "rtx_6000": Published(
-        times_ms=_named(24.01, 64.96, 84.58, 39.63, 21.63, names=_TRAINED),
+        times_ms=_named(24.01, 64.96, 84.58, 39.63, 21.63, names=_TRAINED)
+        | {"resnet50@496": 496e3 / 274},
         passes=Passes.TRAIN,
         batch=12,
     ),
     "a100": Published(
-        times_ms=_named(16.16, 35.87, 27.64, 27.97, 14.04, names=_TRAINED),
+        times_ms=_named(16.16, 35.87, 27.64, 27.97, 14.04, names=_TRAINED)
+        | {"resnet50@360": 360e3 / 882},
         passes=Passes.TRAIN,
         batch=12,
     ),
+}
+
+# images/s and batch of ResNet-50's training, same source and columns; the H200's batch is not in
+# it: the H100's. One figure from one number, beside the A100's call
+THROUGHPUTS = {
+    "v100": (369.0, 128),
+    "rtx_3090": (513.0, 224),
+    "h100": (1894.0, 640),
+    "h200": (2259.0, 640),
 }
 
 
@@ -139,11 +152,10 @@ def seconds(network: str, of: Published, call_s: float, rate_flops: float) -> fl
     }
     part = "train" if of.passes is Passes.TRAIN else "inference"
     model = Compact.model_validate({"kind": "compact", part: kernels})
-    return model.seconds(
-        Workload(
-            layers=counted(network), samples=of.batch, steps=1, batch=of.batch, passes=of.passes
-        )
-    )
+    name, _, said = network.partition("@")
+    batch = int(said or of.batch)
+    work = Workload(layers=counted(name), samples=batch, steps=1, batch=batch, passes=of.passes)
+    return model.seconds(work)
 
 
 def fit(of: Published) -> Fit:
@@ -173,16 +185,31 @@ def _solved(of: Published, names: list[str]) -> tuple[float, float]:
     return exp(best.x[0]), exp(best.x[1])
 
 
-def written(name: str, found: Fit, part: str, change: Callable[[Path, dict], None]) -> None:
-    """Put the figures where they stand in a device's file."""
-    figures: dict[tuple[str, ...], str] = {
+def rate_beside(call_s: float, images_per_s: float, batch: int) -> float:
+    """The dense rate with which ResNet-50 trains as fast as measured."""
+    of = Published(
+        times_ms={"resnet50": batch / images_per_s * 1e3}, passes=Passes.TRAIN, batch=batch
+    )
+
+    def residual(rate: np.ndarray) -> float:
+        return log(1 + _error("resnet50", of, call_s, exp(rate[0])))
+
+    return exp(least_squares(residual, [30.0], bounds=([10.0], [45.0])).x[0])
+
+
+def figures(found: Fit, part: str) -> dict[tuple[str, ...], str]:
+    """What a fit says, by the keys of a device's file."""
+    return {
         ("cost", part, "call", "value"): f"{found.call_s * 1e6:.4g} us",
         ("cost", part, "call", "log_sd"): f"{found.log_sd:.2f}",
-        ("cost", part, "dense_rate", "value"): f"{found.rate_flops / 1e9:.4g} Gflop/s",
+        ("cost", part, "dense_rate", "value"): _rate(found.rate_flops),
         ("cost", part, "dense_rate", "log_sd"): f"{found.log_sd:.2f}",
         ("variation", "model", "value"): f"{found.log_sd:.2f}",
     }
-    change(ROOT / f"{name}.yaml", figures)
+
+
+def _rate(flops: float) -> str:
+    return f"{float(f'{flops / 1e9:.4g}'):g} Gflop/s"
 
 
 def _rewrite(path: Path, figures: dict[tuple[str, ...], str]) -> None:
@@ -198,17 +225,26 @@ def _rewrite(path: Path, figures: dict[tuple[str, ...], str]) -> None:
 
 def main() -> None:
     """Print all fits; write them if asked."""
+    new: dict[str, dict[tuple[str, ...], str]] = {}
     for name, of in PUBLISHED.items():
         found = fit(of)
         part = "train" if of.passes is Passes.TRAIN else "inference"
-        print(
-            f"{name} ({part}): call {found.call_s * 1e6:.4g} us, dense_rate "
-            f"{found.rate_flops / 1e9:.4g} Gflop/s, log_sd {found.log_sd:.2f}"
-        )
+        new[name] = figures(found, part)
+        print(f"{name} ({part}): {', '.join(new[name].values())}")
         for label, errors in (("used", found.errors), ("held out", found.held_out)):
             print(f"  {label:9}" + ", ".join(f"{n} {e:+.0%}" for n, e in errors.items()))
-        if "--write" in sys.argv:
-            written(name, found, part, _rewrite)
+    call_s = fit(PUBLISHED["a100"]).call_s
+    for name, (images_per_s, batch) in THROUGHPUTS.items():
+        rate = _rate(rate_beside(call_s, images_per_s, batch))
+        call = new["a100"]["cost", "train", "call", "value"]
+        new[name] = {
+            ("cost", "train", "call", "value"): call,
+            ("cost", "train", "dense_rate", "value"): rate,
+        }
+        print(f"{name} (train): call {call}, dense_rate {rate}")
+    if "--write" in sys.argv:
+        for name, values in new.items():
+            _rewrite(ROOT / f"{name}.yaml", values)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 
 from simfl.cost.device import Device
 from simfl.cost.population import Population
+from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
 from simfl.devices import load_group, notes
@@ -59,12 +60,13 @@ def check(scenario: Scenario) -> Platform:
     groups: dict[str, Device | Population] = {}
     devices: dict[str, Device] = {}
     nodes = list(scenario.platform.nodes.items())
+    drawn = Realization(seed=scenario.seed, **dict(scenario.platform.variation))
     for group, choice in scenario.platform.devices.items():
         try:
             groups[group] = found = load_group(choice.model)
             for index, (node, of) in enumerate(nodes, -scenario.platform.has_server):
                 if of == group:
-                    devices[node] = _own(found, scenario.seed, index)
+                    devices[node] = _own(found, drawn.population_seed, index)
         except CostError as error:
             where = ("platform", "devices", group, "model")
             raise scenario.located(where, str(error)) from error

@@ -249,7 +249,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Run a scenario at every point of a grid; what learns the same trains once. Resumable."""
-    from simfl import api, terminal
+    from simfl import api, spreads, terminal
 
     _refuse_table(table)
     found = api.sweep(
@@ -265,7 +265,7 @@ def sweep(
     )
     _write_table(found, table or folder / "sweep.csv")
     if not quiet:
-        shown = found.drop(columns=["trace", *found.filter(regex="_p25|_p75").columns])
+        shown = spreads.folded(found.drop(columns="trace"))
         terminal.show_points(out, shown, trained=False)
     failed = found["status"].str.startswith("failed")
     if failed.any():
@@ -460,14 +460,70 @@ class Kind(StrEnum):
     scenarios = "scenarios"
 
 
+class Held(StrEnum):
+    """How weights are held."""
+
+    dense = "dense"
+    masked = "masked"
+    coo = "coo"
+    csr = "csr"
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.")],
+    fits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", show_default=False, help="Of devices: can they train this model?"
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="With --fits: samples of a step.")] = 20,
+    dataset: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="With --fits: whose images; else --input."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="CxHxW", show_default=False, help="With --fits, e.g. 3x32x32."
+        ),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="With --input.")] = 10,
+    storage: Annotated[
+        Held, typer.Option(help="With --fits: how weights are held while training.")
+    ] = Held.dense,
+    density: Annotated[
+        float, typer.Option(min=0, max=1, help="Of weights that are not held dense.")
+    ] = 1.0,
+    data_dir: DataDir = None,
 ) -> None:
     """List what a scenario can name."""
-    from simfl.listing import show_list
+    if fits is None:
+        from simfl.listing import show_list
 
-    show_list(out, kind.value)
+        show_list(out, kind.value)
+        return
+    if kind is not Kind.devices:
+        raise ScenarioError(f"--fits: is a question to devices; simfl list devices --fits {fits}")
+    if (dataset is None) == (images is None):
+        raise ScenarioError("--fits: give --dataset NAME, or --input 3x32x32 --classes 10")
+    from simfl import fitting, terminal
+    from simfl.work import Storage
+
+    if dataset is not None:
+        shape, classes = fitting.images_of(dataset, data_dir)
+    else:
+        shape = fitting.parse_images(images or "")
+    work = fitting.training_of(
+        fits,
+        batch=batch,
+        sample_shape=shape,
+        classes=classes,
+        storage=Storage(storage.value),
+        density=density,
+    )
+    terminal.show_fits(out, fitting.every_device(work))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pandas as pd
 
 from simfl.errors import ExecutorError, SimflError
-from simfl.hosting import Host
+from simfl.hosting import Host, end_with_parent
 from simfl.keys import Key, key_of
 from simfl.record import Trace
 from simfl.record.repeats import SHARES, Spread
@@ -68,10 +68,11 @@ def sweep(
 
     Returns:
         One row per point, in their order: the changed keys, then ``time_s``, ``target_s``,
-        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``status`` and ``trace``. Of a point
-        that failed, ``status`` says why. With repeats, also their percentiles: ``time_p05_s``,
-        ``time_p25_s``, ``time_p50_s``, ``time_p75_s``, ``time_p95_s`` and, with an accuracy to
-        reach, ``target_p05_s`` to ``target_p95_s`` and in how many of them it is ``never``.
+        ``rounds``, ``accuracy``, ``down_bytes``, ``up_bytes``, ``joules``, ``target_joules``,
+        ``status`` and ``trace``. Of a point that failed, ``status`` says why. With repeats, also
+        their percentiles: ``time_p05_s``, ``time_p25_s``, ``time_p50_s``, ``time_p75_s``,
+        ``time_p95_s`` and, with an accuracy to reach, ``target_p05_s`` to ``target_p95_s`` and in
+        how many of them it is ``never``.
 
     Raises:
         ExecutorError: a process was killed.
@@ -104,7 +105,7 @@ def _played(
                 yield _run(job, data_dir, host)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, context, end_with_parent) as pool:
         done = [pool.submit(_run_group, group, data_dir, host) for group in groups]
         try:
             for ended in as_completed(done):
@@ -137,6 +138,8 @@ def _run(job: _Job, data_dir: Path | None, host: Host) -> tuple[int, dict[str, A
         "accuracy": found.accuracy,
         "down_bytes": found.down_bytes,
         "up_bytes": found.up_bytes,
+        "joules": found.joules,
+        "target_joules": found.target_joules,
     }
     for name, spread in found.repeats.items():
         row |= _columns(name, spread)

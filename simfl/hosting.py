@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import torch
@@ -104,6 +106,18 @@ class Host:
             return pool
         several = [pool] if self.workers > 1 else []
         return Auto([*several, *([Batched()] if stackable else []), Inline()], ideal=self.workers)
+
+
+def end_with_parent() -> None:
+    """Called in a worker: its life ends with its parent's, even where that is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
 
 
 def store_beside(trace: Path) -> Path:

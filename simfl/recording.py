@@ -15,7 +15,7 @@ from simfl.cost.wires import SERVER
 from simfl.events.node import Node
 from simfl.events.observer import Sent, Span
 from simfl.memo import Promise, Store
-from simfl.running import Parts
+from simfl.running import Parts, meters_of
 from simfl.units import show_bytes, show_seconds
 from simfl.work import Manifest
 
@@ -63,6 +63,7 @@ class _Evaluation:
     score: Promise[Any]
     nonzero: int
     sent: tuple[int, int]
+    joules: float
 
 
 class Recording:
@@ -70,6 +71,10 @@ class Recording:
 
     Evaluations run beside the simulation, and are joined where a stop rule looks at them, at a
     checkpoint, or at the end.
+
+    Attributes:
+        ended: succeeds with the reason.
+        meters: for the nodes.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Recording:
         on_round: Callable[[Progress], None] | None,
     ) -> None:
         self.ended = env.event()
+        self.meters = meters_of(parts)
         self._env, self._tables, self._store = env, tables, store
         self._algorithm, self._promise = parts.algorithm, promise
         platform = parts.scenario.platform
@@ -145,10 +151,12 @@ class Recording:
             self._end_round(round)
 
     def finish(self, uses: Iterable[LinkUse]) -> None:
-        """At the end of a run: the rest of the evaluations, the links, and the last models."""
+        """At the end of a run: the rest of the evaluations, links, joules, and the last models."""
         self.join()
         for use in uses:
             self._tables.append("links", astuple(use))
+        for spent in self.meters.spent(self._env.now):
+            self._tables.append("energy", spent)
         for state in self._last.values():
             self._store.save(state)
 
@@ -159,7 +167,7 @@ class Recording:
             metrics = done.score.manifest.metrics
             accuracy, loss = metrics["accuracy"], metrics["loss"]
             row = (done.time_s, done.round, done.node, done.score.key, accuracy, loss, done.nonzero)
-            self._tables.append("scores", (*row, *done.sent))
+            self._tables.append("scores", (*row, *done.sent, done.joules))
             found = self._accuracies.setdefault(done.round, [])
             found.append(accuracy)
             if len(found) == self._holders:
@@ -180,7 +188,9 @@ class Recording:
         score = self._promise(self._algorithm.score, state)
         self._store.start(score)
         sent = self._down_bytes, self._up_bytes
-        found = _Evaluation(self._env.now, round, node, score, state.manifest.nonzero, sent)
+        now_s, nonzero = self._env.now, state.manifest.nonzero
+        joules = self.meters.joules(now_s)
+        found = _Evaluation(now_s, round, node, score, nonzero, sent, joules)
         self._evaluations.append(found)
 
     def _stop_if_accurate(self, accuracy: float) -> None:

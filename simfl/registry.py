@@ -88,7 +88,8 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", ("base", "convolutions", "count"))
+_HELPERS: Final = ("base", "convolutions", "count", "storages")
+MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("base", "idx", "partition")
 )

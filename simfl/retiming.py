@@ -35,7 +35,7 @@ from simfl.errors import (
     SimflError,
     TraceError,
 )
-from simfl.hosting import Host
+from simfl.hosting import Host, end_with_parent
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
 from simfl.record import Trace, TraceWriter
@@ -85,7 +85,8 @@ def whatif(
 
     Returns:
         One row per point: the changed keys, then ``time_s``, ``target_s`` (inf: never), ``rounds``,
-        ``accuracy``, ``down_bytes``, ``up_bytes``, ``turns`` (local updates in all), ``anew``
+        ``accuracy``, ``down_bytes``, ``up_bytes``, ``joules`` and ``target_joules`` (of the clients
+        or peers; nan: a device without watts), ``turns`` (local updates in all), ``anew``
         (of them, not recorded: trained now, or else only counted), ``first_anew`` (the first
         of them, else the first other thing that was missing) and ``status``.
 
@@ -172,7 +173,7 @@ def _timed(
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     size = max(1, min(_CHUNK, len(points) // workers))
     chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         done = [pool.submit(_time_several, trace.path, chunk, folder) for chunk in chunks]
         try:
             for chunk in as_completed(done):
@@ -398,7 +399,7 @@ class _Totals:
         if self._writer is not None:
             self._writer.flush()
 
-    def row(self, parts: Parts) -> dict[str, Any]:
+    def row(self, parts: Parts, joules: float) -> dict[str, Any]:
         """What the table of points says."""
         platform, stop = parts.scenario.platform, parts.scenario.stop
         holders = 1 if platform.has_server else platform.clients
@@ -406,9 +407,10 @@ class _Totals:
         curve = curve_of(scores, holders)
         at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
         target_s = inf if at is None else float(curve["time_s"].iloc[at])
+        target_joules = inf if at is None else float(curve["joules"].iloc[at])
         if stop.accuracy is None or curve["accuracy"].iloc[:at].isna().any():
             # no target; or it may have been reached where the accuracy is not known
-            target_s = nan
+            target_s = target_joules = nan
         return {
             "time_s": self._end_s,
             "target_s": target_s,
@@ -416,6 +418,8 @@ class _Totals:
             "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
             "down_bytes": self._down_bytes,
             "up_bytes": self._up_bytes,
+            "joules": joules,
+            "target_joules": target_joules,
             "turns": self._turns,
         }
 
@@ -429,7 +433,9 @@ def _play(
     totals = _Totals(writer, guessed.keys if guessed else set())
     promise = promiser(parts, store)
     recording = Recording(env, parts, totals, promise, store, None)
-    simulation = Simulation(env, parts, recording, promise, recording.observe, store.start)
+    simulation = Simulation(
+        env, parts, recording, promise, recording.observe, store.start, meters=recording.meters
+    )
     try:
         status = simulation.play(recording.ended)
         recording.finish(simulation.uses())
@@ -440,4 +446,5 @@ def _play(
     if writer is not None:
         lacks = f"; not recorded: {guessed.first}" if guessed and guessed.keys else ""
         writer.close(f"complete: {status}{lacks}")
-    return totals.row(parts) | {"status": f"complete: {status}"}
+    joules = recording.meters.joules(env.now)
+    return totals.row(parts, joules) | {"status": f"complete: {status}"}

@@ -17,6 +17,7 @@ from simfl.algorithms.base import AnyAlgorithm
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
+from simfl.cost.energy import Meters
 from simfl.cost.population import Population
 from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
@@ -72,6 +73,7 @@ class Simulation:
         observe: Callable[..., None],
         start: Callable[[Any], None] = lambda _: None,
         *,
+        meters: Meters | None = None,
         verify: bool = False,
     ) -> None:
         self.env = env
@@ -101,8 +103,9 @@ class Simulation:
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
         devices = {name: parts.devices[name] for name in platform.nodes}
+        meters = meters or meters_of(parts)
         nodes = [
-            Node(world, name, index, device, drawn.unit_of(device, name))
+            Node(world, name, index, device, drawn.unit_of(device, name), meters[name])
             for index, (name, device) in enumerate(devices.items(), -platform.has_server)
         ]
         self._servers = [node for node in nodes if node.index < 0]
@@ -131,7 +134,9 @@ class Simulation:
             self.env.run(until=process if ended is None else process | ended)
         except DeviceMemoryError as error:
             mend = algorithm.holds_from(self._everybody_holds)
-            raise DeviceMemoryError(f"{error}; {mend or 'take another device or model'}") from error
+            raise DeviceMemoryError(
+                f"{error}; {mend or 'take another device, batch size or model'}"
+            ) from error
         finally:
             gc.unfreeze()
         if ended is not None and ended.triggered:
@@ -182,6 +187,12 @@ class Simulation:
             except DeviceMemoryError:
                 return False
         return True
+
+
+def meters_of(parts: Parts) -> Meters:
+    """Meters of all nodes. The server's is apart: it serves others too, and is no device's cost."""
+    draws = {node: device.power for node, device in parts.devices.items()}
+    return Meters(draws, apart={SERVER})
 
 
 def _senders(scenario: Scenario) -> int:

@@ -14,7 +14,8 @@ import simpy
 from filelock import FileLock, Timeout
 
 from simfl.assembly import attributes, build, computed_by, node_rows
-from simfl.errors import RecordError, ScenarioError, SimflError, TraceError
+from simfl.datafolder import Located
+from simfl.errors import DeviceMemoryError, RecordError, ScenarioError, SimflError, TraceError
 from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Artifact, Promise, Recipe, Store
@@ -146,9 +147,17 @@ def resume(
     return Trace(path)
 
 
-def plan(scenario: Scenario, data_dir: Path | None = None) -> tuple[Parts, Tape]:
-    """One round by counting: the protocol, devices and network as in a run, and nothing trained."""
-    parts, tape = build(scenario, data_dir), Tape()
+def plan(
+    scenario: Scenario, data_dir: Path | None = None, *, located: Located | None = None
+) -> tuple[Parts, Tape]:
+    """One round by counting: the protocol, devices and network as in a run, and nothing trained.
+
+    Args:
+        scenario: what to play.
+        data_dir: where data sets lie.
+        located: the data set, where it is known already; its images are not looked at.
+    """
+    parts, tape = build(scenario, data_dir, located=located), Tape()
     env = simpy.Environment()
     algorithm = parts.algorithm
 
@@ -178,13 +187,23 @@ def _simulate(
         writer = TraceWriter(path, node_rows(parts), attributes(parts))
         recording = Recording(env, parts, writer, promise, store, listeners.round)
         simulation = Simulation(
-            env, parts, recording, promise, recording.observe, store.start, verify=verify
+            env,
+            parts,
+            recording,
+            promise,
+            recording.observe,
+            store.start,
+            meters=recording.meters,
+            verify=verify,
         )
         try:
             status = simulation.play(recording.ended)
             recording.finish(simulation.uses())
             store.flush()
         except BaseException as error:
+            if isinstance(error, DeviceMemoryError):
+                # a result: all that was until then stays
+                recording.finish(simulation.uses())
             if isinstance(error, SimflError) and not isinstance(error, RecordError):
                 # what the scenario asks cannot be done: there is nothing to resume
                 writer.close(f"failed: {error}")

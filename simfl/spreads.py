@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from math import isinf
+from math import isinf, isnan
 from typing import Final
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,12 @@ from simfl.record.repeats import SHARES, Spread, lacking
 from simfl.record.summary import Summary
 
 _MEDIAN: Final = SHARES.index(0.5)
+_SHORT: Final = {
+    "time": "time",
+    "target": "time to target",
+    "joules": "energy",
+    "target_joules": "energy to target",
+}
 _UNITS: Final = {"time_s": "s", "target_s": "s", "joules": "J", "target_joules": "J"}
 
 
@@ -34,6 +41,32 @@ def show_spreads(console: Console, trace: Trace, summary: Summary) -> None:
     console.print(table)
     for note in _notes(trace, summary):
         console.print(f"  {note}", markup=False)
+
+
+def folded(points: pd.DataFrame) -> pd.DataFrame:
+    """The table of a sweep with one column for each figure's percentiles: the median, and most."""
+    table = points.copy()
+    for stem, unit in (("time", "_s"), ("target", "_s"), ("joules", ""), ("target_joules", "")):
+        columns = [f"{stem}_p{share * 100:02.0f}{unit}" for share in SHARES]
+        if not set(columns) <= set(table):
+            continue
+        low, *_, high = columns
+        told = [
+            _most(_UNITS[stem + unit], *values)
+            for values in zip(table[columns[_MEDIAN]], table[low], table[high], strict=True)
+        ]
+        at = int(table.columns.get_indexer(pd.Index([low]))[0])
+        table = table.drop(columns=columns)
+        table.insert(at, f"{_SHORT[stem]}, median (5 to 95 %)", told)
+    return table
+
+
+def _most(unit: str, median: float, low: float, high: float) -> str:
+    """A median, and between what nine worlds of ten lie."""
+    if isnan(median):
+        return "-"
+    texts = ["never" if isinf(value) else f"{value:,.1f}" for value in (median, low, high)]
+    return f"{texts[0]} ({texts[1]} to {texts[2]}) {unit}"
 
 
 def _named(figure: str, summary: Summary) -> str:

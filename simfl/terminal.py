@@ -16,14 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from simfl.cost.wires import SERVER
+from simfl.fitting import Fit, planned
 from simfl.memo.disk import Info
 from simfl.record import Trace
-from simfl.record.summary import by_device, summarise
+from simfl.record.summary import Summary, by_device, summarise
 from simfl.recording import Progress
 from simfl.running import Parts, Tape
 from simfl.simulation import Listeners, Outcome
 from simfl.spreads import show_spreads
-from simfl.units import show_bytes, show_seconds
+from simfl.units import show_bytes, show_joules, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
 _WIDEST: Final = 10_000
@@ -108,7 +109,7 @@ class Live:
         at = self._clock()
         if not self._quiet and at - self._said_s >= _PLAIN_EVERY_S:
             self._said_s = at
-            self._console.print(f"timed in {self._repeats} possible worlds", markup=False)
+            self._console.print(f"possible worlds timed: {self._repeats}", markup=False)
 
     def _line(self, now: Progress, at: float) -> str:
         of = f"/{self._rounds}" if self._rounds else ""
@@ -180,7 +181,36 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     table.add_row("one round", f"{tape.computation_s + tape.communication_s:.3f} s")
     table.add_row(f"  computing, the slowest ({tape.slowest.node})", f"{tape.computation_s:.3f} s")
     table.add_row("  the rest of it: network, waiting", f"{tape.communication_s:.3f} s")
+    for fit in planned(parts, manifest):
+        table.add_row(f"memory to train on {fit.device}", _memory(fit))
     console.print(table)
+
+
+def show_fits(console: Console, fits: list[Fit]) -> None:
+    """Devices that can hold a computation, and those that cannot."""
+    table = Table(box=None)
+    for head in ("device", "fits", "needed", "of", "largest batch", ""):
+        right = head in ("needed", "of", "largest batch")
+        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    for fit in fits:
+        seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
+        notes = ["without system and framework: not known"] * (not fit.whole)
+        notes += ["no figures for its seconds"] * (not fit.timed)
+        table.add_row(
+            Text(fit.device, "bold"),
+            Text("no", "red") if fit.refused else "yes",
+            show_bytes(fit.needed_bytes),
+            show_bytes(fit.ram_bytes),
+            "-" if seen else f"{fit.largest_batch:,}",
+            Text("was seen to fail" if seen else "; ".join(notes)),
+        )
+    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    console.print(table, crop=False)
+
+
+def _memory(fit: Fit) -> str:
+    lacks = "" if fit.whole else ", without system and framework"
+    return f"{show_bytes(fit.needed_bytes)} of {show_bytes(fit.ram_bytes)}{lacks}"
 
 
 def show_report(console: Console, trace: Trace) -> None:
@@ -226,11 +256,17 @@ def show_report(console: Console, trace: Trace) -> None:
     ways = [("peer to peer", *up)] if summary.peers else [("down", *down), ("up", *up)]
     for way, total, last in ways:
         table.add_row(f"bytes {way}", f"{show_bytes(total)}, the last message {last:,} B")
+    for name, value in _energy(summary, complete=trace.complete):
+        table.add_row(name, value)
     console.print(table)
     devices = Table(box=None)
-    for column in ("role", "device", "nodes", "computing, each", "sent", "received"):
+    found = by_device(trace)
+    batteries = bool(found["battery"].notna().any())
+    heads = ["role", "device", "nodes", "computing, each", "sent", "received", "energy, each"]
+    for column in (*heads, *(["of its battery"] if batteries else [])):
         devices.add_column(column, justify="left" if column in ("role", "device") else "right")
-    for row in by_device(trace).itertuples():
+    for row in found.itertuples():
+        joules, battery = float(row.joules), float(row.battery)  # type: ignore[arg-type]
         devices.add_row(
             str(row.role),
             str(row.device),
@@ -238,6 +274,8 @@ def show_report(console: Console, trace: Trace) -> None:
             show_seconds(float(row.busy_s)),  # type: ignore[arg-type]
             show_bytes(float(row.sent_bytes)),  # type: ignore[arg-type]
             show_bytes(float(row.received_bytes)),  # type: ignore[arg-type]
+            "-" if isnan(joules) else show_joules(joules),
+            *(["-" if isnan(battery) else f"{battery:.1%}"] if batteries else []),
         )
     console.print(devices)
     show_spreads(console, trace, summary)
@@ -246,6 +284,25 @@ def show_report(console: Console, trace: Trace) -> None:
     console.print(f"  trace: {trace.path}", markup=False)
     if trace.status in ("running", "interrupted"):
         console.print(f"  unfinished; go on with: simfl resume {trace.path}", markup=False)
+
+
+def _energy(summary: Summary, *, complete: bool) -> list[tuple[str, str]]:
+    """Joules, and what is not known of them."""
+    who = "peers" if summary.peers else "clients"
+    if not complete:
+        rows = [(f"energy of the {who}", "told at the end of a run")]
+    elif isnan(summary.joules):
+        rows = [(f"energy of the {who}", "unknown: a device without watts")]
+    else:
+        lacks = ", and radios unknown" if summary.radio_missing else ""
+        rows = [(f"energy of the {who}", f"{show_joules(summary.joules)}{lacks}")]
+        if summary.target is not None:
+            reached = summary.target_round is not None
+            text = show_joules(summary.target_joules) if reached else "never"
+            rows.append((f"  to accuracy {summary.target:g}", text))
+    if not isnan(summary.server_joules):
+        rows.append(("energy of the server", show_joules(summary.server_joules)))
+    return rows
 
 
 def _busiest(links: pd.DataFrame) -> Table:
@@ -291,12 +348,14 @@ class Points:
 def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> None:
     """The table of a study; what would have to be trained is said below it."""
     table = Table(box=None)
-    for column in points.columns:
-        if column not in ("first_anew", "status"):
-            table.add_column(_HEADS.get(column, column), justify="right", no_wrap=True)
+    # energies that are not known at any point are left out
+    energies = [c for c in points.columns if c in _ENERGIES and points[c].isna().all()]
+    columns = [c for c in points.columns if c not in ("first_anew", "status", *energies)]
+    for column in columns:
+        table.add_column(_HEADS.get(column, column), justify="right", no_wrap=True)
     table.add_column("ended by", no_wrap=True)
     for row in points.to_dict("records"):
-        cells = [_cell(n, row[n]) for n in points.columns if n not in ("first_anew", "status")]
+        cells = [_cell(name, row[name]) for name in columns]
         table.add_row(*map(Text, cells), Text(str(row["status"]).removeprefix("complete: ")))
     # whole, also where the terminal is narrow: figures that are cut are none
     table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
@@ -328,18 +387,15 @@ def show_store(console: Console, folder: Path, info: Info) -> None:
     console.print(table)
 
 
+_ENERGIES: Final = ("joules", "target_joules")
 _HEADS: Final = {
     "time_s": "simulated",
     "target_s": "to target",
     "down_bytes": "down",
     "up_bytes": "up",
+    "joules": "energy",
+    "target_joules": "to target",
     "anew": "not recorded",
-    "time_p05_s": "5 %",
-    "time_p50_s": "median",
-    "time_p95_s": "95 %",
-    "target_p05_s": "to target, 5 %",
-    "target_p50_s": "median",
-    "target_p95_s": "95 %",
 }
 
 
@@ -366,6 +422,8 @@ def _cell(column: str, value: Any) -> str:
         return "-"
     if column.startswith(("time_", "target_")) and column.endswith("_s"):
         return "never" if isinf(value) else f"{value:,.1f} s"
+    if column in _ENERGIES:
+        return "never" if isinf(value) else show_joules(value)
     if column.endswith("_bytes"):
         return show_bytes(value)
     if column == "accuracy":

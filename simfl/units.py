@@ -105,6 +105,18 @@ def show_seconds(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def show_joules(joules: float) -> str:
+    """An energy for a person.
+
+    >>> show_joules(3.14159), show_joules(71200), show_joules(9e6)
+    ('3.14 J', '71.2 kJ', '9.00 MJ')
+    """
+    for unit, factor in (("MJ", 1e6), ("kJ", 1e3)):
+        if joules >= factor:
+            return f"{joules / factor:.3g} {unit}" if joules < 1e6 else f"{joules / factor:.2f} MJ"
+    return f"{joules:.3g} J"
+
+
 def show_bytes(nbytes: float) -> str:
     """A size for a person.
 

@@ -119,6 +119,9 @@ class Operation:
         weights: entries of the dense weight.
         parameters: entries of all that it trains, biases too.
         tensors: in how many tensors.
+        kept_bytes: of one sample, what the backward pass needs of it: stored from the forward pass
+            on, and not stored for an earlier operation already. Weights are not in it.
+        live_bytes: of one sample, all that is in memory when a forward pass alone has come here.
     """
 
     name: str
@@ -132,6 +135,8 @@ class Operation:
     weights: int = 0
     parameters: int = 0
     tensors: int = 0
+    kept_bytes: int = 0
+    live_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,6 +217,76 @@ def test_list_names_what_a_scenario_can_name(call: Call, kind: str, name: str) -
     assert name in call("list", kind).stdout
 
 
+def test_devices_are_listed_with_what_they_can_do_and_how_that_is_known(call: Call) -> None:
+    lines = call("list", "devices").stdout.splitlines()
+    found = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
+    assert found["device"].startswith("device training inference RAM idle busy evidence")
+    assert found["pi4_ncnn_4t"].startswith("pi4_ncnn_4t - 53.85 Gflop/s 2 GiB 3 W 6 W derived")
+    assert found["pixel3"].startswith("pixel3 2.89 Gflop/s 93.31 Gflop/s 4 GB - - derived, rough")
+    assert found["phone_big_flash"].startswith("phone_big_flash 4 models - 8 GB - - measured")
+    assert found["g3s_xlarge"].startswith("g3s_xlarge 4.825 Tflop/s as training 30.5 GiB")
+    assert found["phones_propius"].startswith("phones_propius any model any model each its own")
+    assert "Raspberry Pi 4 Model B" in found["pi4_prunefl"]
+
+
+def test_a_device_is_shown_with_every_figure_and_its_source(call: Call) -> None:
+    shown = " ".join(call("show", "pi4").stdout.split())
+    assert shown.startswith("pi4 Raspberry Pi 4 Model B, 4 x Cortex-A72 1.5 GHz PyTorch 1.1 (2019)")
+    assert "cost.train.coo_weight 45.636 ns derived 0.05 Jiang et al. 2019, Fig. 12" in shown
+    assert "sparse pays, linear layers as coo, train: below a density of 13%" in shown
+    table = " ".join(call("show", "phone_mid_flash").stdout.split())
+    assert "cost.conv2_leaf, train, dense, batch 10 588 ms measured" in table
+    journal = call("show", "pi4_prunefl").stdout
+    assert "sparse pays, vgg11_small_fc: always" in journal
+    assert "cannot: lenet_300_100 held dense; the system dies" in call("show", "pi3").stdout
+    assert "note: FedScale's rule" in call("show", "phones_fedscale").stdout
+    assert refused(call("show", "pi44")) == "error: unknown device 'pi44'; did you mean 'pi4'?"
+
+
+def test_rough_devices_are_told_of_before_anything_runs(call: Call) -> None:
+    change = "platform.devices.pi4.model=pixel3"
+    network = "platform.network.rate=20 Mbit/s"
+    told = "device: pixel3: nothing behind its times was measured on it (derived); one time in"
+    assert told in call("validate", "pi_lenet", change, network).stdout
+    dataset = "learning.dataset.name=digits"
+    fedavg = "learning.algorithm={name: fedavg}"
+    pis = "platform.devices.pi3.model=pi4"
+    planned = call("run", "pi_lenet", "--dry-run", change, network, dataset, fedavg, pis).stdout
+    assert told in planned
+    assert planned.count("device: ") == 1
+
+
+def test_devices_that_can_hold_a_model(call: Call) -> None:
+    fits = ("list", "devices", "--fits", "resnet18", "--input", "3x32x32")
+    rows = {r.split()[0]: r.split()[1] for r in call(*fits, "--batch", "128").stdout.splitlines()}
+    assert (rows["pi3"], rows["pi4"]) == ("no", "yes")
+    dense = ("list", "devices", "--fits", "lenet_300_100", "--dataset", "digits")
+    assert "was seen to fail" in call(*dense).stdout
+    assert "was seen to fail" not in call(*dense, "--storage", "coo", "--density", "0.1").stdout
+    assert "give --dataset NAME, or --input" in refused(call(*fits[:4]))
+    assert "a question to devices" in refused(call("list", "models", "--fits", "lenet5"))
+
+
+def test_memory_stands_in_the_plan_and_ends_a_run(call: Call, tmp_path: Path) -> None:
+    small = "platform.devices.pi4.model=pi3"
+    fast = ("smoke/fedavg_access_links", "learning.model={name: resnet18}", small)
+    assert "memory to train on pi3" in call("run", *fast, "--dry-run").stdout
+    large = (*fast, "stop={}", "learning.local.batch_size=200", "--out", tmp_path / "run.h5")
+    line = refused(call("run", *large, "--quiet"))
+    assert "out of memory: device 'pi3' cannot train resnet18 on batches of 200" in line
+    assert "take another device, batch size or model" in line
+    assert simfl.Trace(tmp_path / "run.h5").status.startswith("failed: out of memory")
+    assert refused(call("run", *large[:-2], "--dry-run")) == line
+
+
+def test_the_report_tells_energy_and_what_of_it_is_unknown(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "run.h5"
+    told = call("run", SMOKE, "protocol.rounds=2", "--out", out).stdout
+    assert "energy of the clients" in told
+    assert "J, and radios unknown" in told
+    assert "energy, each" in told
+
+
 def test_schema_prints_the_committed_schema(call: Call) -> None:
     committed = SCENARIO.parent / "scenario.schema.json"
     assert json.loads(call("schema").stdout) == json.loads(committed.read_text())
@@ -275,7 +345,7 @@ def test_whatif_tells_the_points_and_what_is_not_recorded(call: Call, own: Path)
     # narrow or not, no figure is cut
     assert "\u2026" not in done.stdout
     heads = "platform.network.up protocol.rounds seed simulated to target rounds accuracy down up"
-    assert " ".join(lines[0].split()) == f"{heads} turns not recorded ended by"
+    assert " ".join(lines[0].split()) == f"{heads} energy turns not recorded ended by"
     assert "6 of 8 points compute something else: 72 turns are not recorded" in lines[-1]
     assert "first train Turn(client=" in lines[-1]
     assert lines[-1].endswith("their accuracies are unknown; compute them with --train")

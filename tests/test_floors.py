@@ -56,7 +56,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "hosting": (5, "assembly learning memo running", "torch"),
     "simulation": (
         5,
-        "assembly hosting memo record recording running scenario",
+        "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
     "retiming": (
@@ -68,8 +68,13 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "repeating": (5, "hosting record retiming simulation", ""),
     "grid": (5, "hosting record repeating retiming scenario simulation", "pandas"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
-    "spreads": (5, "record", "rich"),
-    "terminal": (5, "cost memo record recording running simulation spreads", "pandas rich yaml"),
+    "fitting": (5, "cost datafolder devices models running scenario", ""),
+    "spreads": (5, "record", "pandas rich"),
+    "terminal": (
+        5,
+        "cost fitting memo record recording running simulation spreads",
+        "pandas rich yaml",
+    ),
     "device_listing": (5, "cost devices", "rich"),
     "listing": (5, "cost device_listing", "rich"),
     "api": (
@@ -79,8 +84,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "cli": (
         6,
-        "api assembly device_listing listing memo profile record scenario simulation terminal "
-        "verification",
+        "api assembly device_listing fitting listing memo profile record scenario simulation "
+        "spreads terminal verification",
         "pandas rich typer",
     ),
     "__init__": (6, "api models record scenario", ""),

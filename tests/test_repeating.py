@@ -1,6 +1,10 @@
 """Repeats: a run in other possible worlds, kept in its trace; nothing is trained twice."""
 
 import multiprocessing
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from io import StringIO
 from math import inf, isinf, isnan, nan
 from pathlib import Path
@@ -10,12 +14,14 @@ import pytest
 from rich.console import Console
 
 import simfl
+from simfl.assembly import check
 from simfl.errors import ScenarioError
 from simfl.memo import Store
 from simfl.record.repeats import SHARES, Spread, lacking
 from simfl.record.schema import COLUMNS
 from simfl.record.summary import summarise
 from simfl.simulation import Listeners
+from simfl.spreads import folded
 from simfl.terminal import show_report
 
 NAME = "smoke/prunefl_federated"
@@ -152,6 +158,57 @@ def test_repeats_that_are_missing_are_added_when_the_run_is_resumed(
     assert not list(tmp_path.glob("*.added"))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at the system's processes")
+def test_a_run_killed_in_its_repeats_is_complete_leaves_no_process_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run.h5"
+    words = ["run", NAME, *BRIEF, "repeats=24", "--quiet", "--out", str(path)]
+    words += ["--executor", "inline", "--workers", "3"]
+    process = subprocess.Popen([sys.executable, "-m", "simfl", *words], start_new_session=True)
+    # training takes no process of its own
+    while len(alive(process.pid)) < 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    killed = simfl.Trace(path)
+    assert killed.complete
+    assert len(killed.repeats) == 0
+    patience_s = time.monotonic() + 30
+    while alive(process.pid):
+        assert time.monotonic() < patience_s
+        time.sleep(0.05)
+    whole = simfl.resume(path, executor="inline")
+    assert lacking(whole) == []
+
+
+def alive(session: int) -> list[int]:
+    """Processes of a session that have not ended; threads are none of their own."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, of = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(of) == session and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_crowd_has_other_members_in_another_world() -> None:
+    def crowd(*changes: str) -> list[str]:
+        phones = "platform.devices={server: {model: g3s_xlarge}, phone: {model: phones_propius, "
+        scenario = simfl.load(
+            NAME, [phones + "count: 8}}", "platform.network={kind: star}", *changes]
+        )
+        return [device.name for device in check(scenario).devices.values()]
+
+    draws = [crowd(f"platform.variation.draw={n}") for n in (0, 1, 2)]
+    assert draws[0] == crowd()
+    assert len(set(map(tuple, draws))) == 3
+    assert crowd("platform.variation={draw: 1, unit: false}") == draws[0]
+
+
 def test_a_stop_by_time_says_which_worlds_need_more_than_is_recorded(tmp_path: Path) -> None:
     changes = ["repeats=20", "stop.accuracy=0.99", "stop.time=20 s"]
     trace = afresh(tmp_path / "run.h5", *changes)
@@ -212,6 +269,11 @@ def test_a_sweep_has_percentiles_and_resumes_them(tmp_path: Path) -> None:
     assert found["time_p50_s"][0] == trace.repeats["time_s"].median()
     assert found["never"].tolist() == [0, 0]
     assert simfl.sweep(source, rates, **host).equals(found)
+    shown = folded(found)
+    assert not list(shown.filter(regex="_p[0-9][0-9]"))
+    low, median, high = (f"{found[f'time_p{n}_s'][0]:,.1f}" for n in ("05", "50", "95"))
+    assert shown["time, median (5 to 95 %)"][0] == f"{median} ({low} to {high}) s"
+    assert len(shown.columns) == len(found.columns) - 4 * len(SHARES) + 4
 
 
 @pytest.mark.parametrize("where", ["platform.variation.draw=-1", "repeats=-1", "repeats=1.5"])

@@ -131,6 +131,8 @@ def test_a_point_without_changes_is_the_run_itself(base: simfl.Trace, tmp_path: 
     summary = summarise(base)
     [row] = found.to_dict("records")
     assert isnan(row.pop("target_s"))
+    assert isnan(row.pop("target_joules"))
+    assert row.pop("joules") == pytest.approx(summary.joules, rel=1e-12)
     assert row == {
         "time_s": summary.time_s,
         "rounds": 4,

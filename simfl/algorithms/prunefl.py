@@ -180,9 +180,10 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         return Storage.COO if kind is Kind.LINEAR else Storage.MASKED
 
     def holds_from(self, fits: Callable[[Workload], bool]) -> str:
-        """The first level that fits."""
+        """The first level of which a whole batch fits."""
+        samples = self.problem.local.batch_size
         for level in range(self.options.level + 1, MAX_LEVEL + 1):
-            if fits(self.training(self.counts_at(level), steps=1, samples=1)):
+            if fits(self.training(self.counts_at(level), steps=1, samples=samples)):
                 return f"it fits from level {level}; set learning.algorithm.level={level}"
         return ""
 

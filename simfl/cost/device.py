@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import fsum
+from math import fsum, nan
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, field_validator
@@ -22,10 +22,12 @@ from simfl.cost.figures import (
 )
 from simfl.cost.fixed import Fixed, Trace
 from simfl.cost.linear_nnz import LinearNnz
+from simfl.cost.memory import largest_batch, peak_bytes
 from simfl.cost.per_sample import PerSample
 from simfl.errors import CostError, DeviceMemoryError
 from simfl.options import Options, Positive
-from simfl.work import Workload
+from simfl.units import show_bytes
+from simfl.work import Passes, Workload
 
 
 class CostModel(Protocol):
@@ -131,6 +133,12 @@ class Draw(Options):
     transmit: Watts | None = None
     receive: Watts | None = None
 
+    def watts(self, kind: str) -> float:
+        """While it is idle, does ``compute``, ``transmit`` or ``receive``; nan where unknown."""
+        figures = {"compute": self.busy, "transmit": self.transmit, "receive": self.receive}
+        figure = figures.get(kind, self.idle)
+        return nan if figure is None else figure.value
+
 
 class Device(Options):
     """A board with a software stack.
@@ -172,8 +180,19 @@ class Device(Options):
             raise CostError(f"device '{self.name}' {error}") from error
         return steps_s + work.moved_bytes / self.memory_rate.value
 
+    def needed_bytes(self, work: Workload) -> float:
+        """Memory at the worst moment: the work's, and what is taken before, where that is known."""
+        return self._taken_bytes + peak_bytes(work)
+
+    def largest_batch(self, work: Workload) -> int:
+        """The most samples of a step that fit; 0 where not one does."""
+        return largest_batch(work, self.ram.value - self._taken_bytes)
+
     def check(self, work: Workload) -> None:
-        """Refuse what was seen to fail on this device and stack."""
+        """Refuse what was seen to fail on this device and stack, and what its memory cannot hold.
+
+        Where ``runtime`` is not known, the work alone is held against ``ram``.
+        """
         storages = {layer.storage.value for layer in work.layers if layer.weights}
         for known in self.infeasible:
             if known.model == work.model and known.storage in storages:
@@ -181,3 +200,22 @@ class Device(Options):
                     f"out of memory: device '{self.name}' cannot train {work.model} held "
                     f"{known.storage} ({known.reason}; {known.source})"
                 )
+        if work.layers and self.needed_bytes(work) > self.ram.value:
+            raise DeviceMemoryError(self._too_much(work))
+
+    @property
+    def _taken_bytes(self) -> float:
+        return self.runtime.value if self.runtime else 0.0
+
+    def _too_much(self, work: Workload) -> str:
+        does = "train" if work.passes is Passes.TRAIN else "run"
+        taken = "besides system, interpreter and framework, whose share is not known"
+        if self.runtime:
+            taken = f"{show_bytes(self.runtime.value)} of it before there is a model"
+        most = self.largest_batch(work)
+        fits = f"batches of {most} fit" if most else "not one sample fits"
+        return (
+            f"out of memory: device '{self.name}' cannot {does} {work.model} on batches of "
+            f"{work.batch}: it needs {show_bytes(self.needed_bytes(work))} ({taken}) and has "
+            f"{show_bytes(self.ram.value)}; {fits}"
+        )

@@ -13,8 +13,8 @@ from simfl.cost.figures import Doubtful, Figure
 
 GRADES: Final = ("measured", "derived", "spec", "assumed")
 """How a figure of a device is known, the best first; what a data sheet promises is not reached."""
-WEAK_LOG_SD: Final = 0.4
-"""From here on a figure may be wrong by half: what a sibling's figure is worth."""
+WEAK_LOG_SD: Final = 0.5
+"""From here on a figure may well be wrong by two thirds: what one scaled from siblings is worth."""
 
 Keys = tuple[str | int, ...]
 
@@ -23,7 +23,7 @@ Keys = tuple[str | int, ...]
 class Evidence:
     """Of the figures of a device's cost: those of training, where it can train, else all.
 
-    A figure is weak that is off a data sheet, assumed, or has a ``log_sd`` of at least 0.4.
+    A figure is weak that is off a data sheet, assumed, or has a ``log_sd`` of at least 0.5.
 
     Attributes:
         best: the best kind among them.

@@ -74,6 +74,12 @@ class Realization:
         """The seed of what happens to messages; in the central estimate, the scenario's own."""
         return seed_of(self.seed, "network", self.draw) if self.draw else self.seed
 
+    @property
+    def population_seed(self) -> int:
+        """The seed of who is in a crowd: where boards differ, its members are drawn anew."""
+        redrawn = self.draw and self.unit
+        return seed_of(self.seed, "population", self.draw) if redrawn else self.seed
+
     def unit_of(self, device: Device, node: str) -> Unit | None:
         """A node's board in this world; None where it is as its file says."""
         return Unit(device, node, self) if self.draw else None

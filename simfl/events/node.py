@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from simpy import Environment, Event, FilterStore
 
 from simfl.cost.device import DeviceModel
+from simfl.cost.energy import Meter
 from simfl.cost.variation import Unit
 from simfl.events.activity import Activity
 from simfl.events.network import Network
@@ -56,17 +57,25 @@ class Node:
     Attributes:
         name: its place in the network.
         index: its logical coordinate among the clients or peers; -1 for the server.
+        meter: is told when it computes, sends and receives, and for how long, cut or not.
 
     Args:
         unit: how this board differs from its model; None: it does not.
     """
 
     def __init__(
-        self, world: World, name: str, index: int, device: DeviceModel, unit: Unit | None = None
+        self,
+        world: World,
+        name: str,
+        index: int,
+        device: DeviceModel,
+        unit: Unit | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.name = name
         self.index = index
         self.device = device
+        self.meter = meter or Meter()
         self._world, self._unit = world, unit
         self._busy = False
         self._waiting: deque[Event] = deque()
@@ -87,6 +96,7 @@ class Node:
             yield from self._wait()
         self._busy = True
         start_s = world.env.now
+        self.meter.compute.begin(start_s)
         try:
             work = world.work(verb, *args)
             seconds = self._seconds(work)
@@ -96,8 +106,10 @@ class Node:
             world.start(artifact)
             yield world.env.timeout(seconds)
         finally:
+            end_s = world.env.now
+            self.meter.compute.end(end_s)
             if unit is not None:
-                unit.computed(start_s, world.env.now)
+                unit.computed(start_s, end_s)
             self._release()
         span = Span(
             start_s=start_s,
@@ -153,10 +165,18 @@ class Node:
         """
         world, start_s = self._world, self._world.env.now
         nbytes = world.nbytes(payload.manifest)
-        yield from world.network.transfer(self.name, to.name, nbytes)
+        sending, receiving = self.meter.transmit, to.meter.receive
+        sending.begin(start_s)
+        receiving.begin(start_s)
+        try:
+            yield from world.network.transfer(self.name, to.name, nbytes)
+        finally:
+            end_s = world.env.now
+            sending.end(end_s)
+            receiving.end(end_s)
         sent = Sent(
             start_s=start_s,
-            end_s=world.env.now,
+            end_s=end_s,
             source=self.name,
             target=to.name,
             round=round,

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from simfl.errors import CostError
 from simfl.models.base import Architecture, LayerInfo, ModelOptions
+from simfl.models.storages import Storages
 from simfl.work import Kind, LayerWork, Operation, Passes, Storage, Workload
 
 _PRODUCTS: Final = ("mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product")
@@ -146,6 +147,8 @@ def operations(
             macs=(two.macs - one.macs) // span,
             inputs=(two.inputs - one.inputs) // span,
             outputs=(two.outputs - one.outputs) // span,
+            kept_bytes=(two.kept_bytes - one.kept_bytes) // span,
+            live_bytes=(two.live_bytes - one.live_bytes) // span,
         )
         for one, two in zip(few, many, strict=True)
         if one.outputs != two.outputs
@@ -153,9 +156,11 @@ def operations(
 
 
 def _run(module: nn.Module, samples: Tensor) -> list[LayerWork]:
-    counting = _Counting({id(p): name for name, p in module.named_parameters()})
+    held = [*module.parameters(), *module.buffers()]
+    storages = Storages(held, samples)
+    counting = _Counting({id(p): name for name, p in module.named_parameters()}, storages)
     try:
-        with torch.enable_grad(), counting:
+        with torch.enable_grad(), storages.saving(), counting:
             module(samples)
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -163,7 +168,11 @@ def _run(module: nn.Module, samples: Tensor) -> list[LayerWork]:
             f"{type(module).__name__} cannot be counted on an input of "
             f"{'x'.join(map(str, samples.shape[1:]))}: {reason}"
         ) from error
-    return counting.found
+    kept, live = storages.kept_bytes(), storages.live_bytes(len(counting.found))
+    return [
+        replace(found, kept_bytes=kept.get(number, 0), live_bytes=live[number])
+        for number, found in enumerate(counting.found)
+    ]
 
 
 class _Counting(TorchDispatchMode):
@@ -171,12 +180,14 @@ class _Counting(TorchDispatchMode):
 
     Args:
         names: of parameters, by their identity.
+        storages: is told of every tensor.
     """
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, names: dict[int, str], storages: Storages) -> None:
         super().__init__()
         self.found: list[LayerWork] = []
         self._names, self._masked = names, set[str]()
+        self._storages = storages
         # identities are good as long as the tensors live
         self._kept: list[Tensor] = []
 
@@ -198,6 +209,8 @@ class _Counting(TorchDispatchMode):
                 self._masked.add(name)
         elif tensors and not func.is_view and not word.startswith(_IDLE):
             self.found.append(self._operation(func, word, args, kwargs or {}, out))
+        made = (t for t in _flat((out,)) if isinstance(t, Tensor))
+        self._storages.happened(max(0, len(self.found) - 1), tensors, made)
         return out
 
     def _operation(self, func: Any, word: str, args: Any, kwargs: Any, out: Any) -> LayerWork:

@@ -16,7 +16,7 @@ def curve_of(scores: pd.DataFrame, holders: int) -> pd.DataFrame:
         Columns as in ``scores``, without the node and the key.
     """
     rounds = scores.drop(columns=["node", "key"]).groupby("round")
-    last = rounds[["time_s", "down_bytes", "up_bytes"]].max()
+    last = rounds[["time_s", "down_bytes", "up_bytes", "joules"]].max()
     mean = rounds[["accuracy", "loss", "nonzero"]].mean()
     whole = rounds.size() == holders
     return last.join(mean)[whole].reset_index()

@@ -88,6 +88,11 @@ class Trace:
         return self._frame("links")
 
     @cached_property
+    def energy(self) -> pd.DataFrame:
+        """Seconds and joules of each node and kind of doing, at the end of the run."""
+        return self._frame("energy")
+
+    @cached_property
     def nodes(self) -> pd.DataFrame:
         """Who took part."""
         return self._frame("nodes")
@@ -130,6 +135,14 @@ class Trace:
         """
         row = row_reached(self.curve, target, consecutive)
         return float("inf") if row is None else float(self.curve["time_s"].iloc[row])
+
+    def joules_to_accuracy(self, target: float, consecutive: int = 1) -> float:
+        """Joules of the clients or peers until `time_to_accuracy`; inf if that never was.
+
+        Unknown (nan) where a device has no figures; what a radio without figures drew is missing.
+        """
+        row = row_reached(self.curve, target, consecutive)
+        return float("inf") if row is None else float(self.curve["joules"].iloc[row])
 
     def rounds_to_accuracy(self, target: float, consecutive: int = 1) -> int | None:
         """The round at which `time_to_accuracy` falls; None if it never does."""

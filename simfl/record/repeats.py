@@ -74,4 +74,4 @@ def _percentile(ordered: list[float], share: float) -> float:
         return ordered[below]
     if isinf(ordered[below + 1]):
         return inf
-    return ordered[below] * (1 - part) + ordered[below + 1] * part
+    return ordered[below] + (ordered[below + 1] - ordered[below]) * part

@@ -37,7 +37,8 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("nbytes", "<i8"),
     ],
     # evaluations of the model that `node` holds (the server or a peer), and the bytes sent until
-    # then: down by the server, up by all others
+    # then: down by the server, up by all others; joules of the clients or peers (nan: a device
+    # without figures; a radio without figures adds nothing)
     "scores": [
         ("time_s", "<f8"),
         ("round", "<i4"),
@@ -48,6 +49,7 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("nonzero", "<i8"),
         ("down_bytes", "<i8"),
         ("up_bytes", "<i8"),
+        ("joules", "<f8"),
     ],
     # the counts behind each `manifest` number, one row per tensor
     "manifests": [
@@ -78,6 +80,15 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("waiting", "<f8"),
         ("used", "<f8"),
         ("busy", "<f8"),
+    ],
+    # what each node did by the end, cut or not: idle and compute add up to the run's length;
+    # transmit and receive are on top, and overlapping messages of one direction count once.
+    # joules are seconds times the device's watts, nan where these are not known
+    "energy": [
+        ("node", "S"),
+        ("kind", "S8"),
+        ("seconds", "<f8"),
+        ("joules", "<f8"),
     ],
     # the same run in other possible worlds, one row per draw, as a what-if gives it; inf: the
     # accuracy was never reached, nan: not known

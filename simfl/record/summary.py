@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import yaml
 
 from simfl.record.reader import Trace
 from simfl.record.repeats import Spread, spreads
+from simfl.units import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,10 @@ class Summary:
         up_bytes: sent to it, or by the peers.
         last_down_bytes: the last message from the server.
         last_up_bytes: the last message to it, or of a peer.
+        joules: of the clients or peers, to the end; nan where a device has no watts.
+        radio_missing: whether what some of their radios drew is not in it, since it is not known.
+        target_joules: of them, until ``target_s``; inf if never, nan without target.
+        server_joules: of the server; nan without watts, or without a server.
         size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
         repeats: of time, time to the target and energy, over possible worlds; none without repeats.
@@ -53,6 +59,10 @@ class Summary:
     up_bytes: int
     last_down_bytes: int
     last_up_bytes: int
+    joules: float
+    radio_missing: bool
+    target_joules: float
+    server_joules: float
     size: int
     nonzero: int
     repeats: Mapping[str, Spread]
@@ -70,6 +80,9 @@ def summarise(trace: Trace) -> Summary:
     compute = slowest_compute(activities)
     down = transfers["source"] == "server"
     accuracy = curve["accuracy"]
+    spent = joules_by_node(trace)
+    served = trace.nodes["role"] == "server"
+    others = trace.nodes["node"][~served]
     return Summary(
         peers=peers,
         rounds=rounds,
@@ -87,6 +100,10 @@ def summarise(trace: Trace) -> Summary:
         up_bytes=int(transfers["nbytes"][~down].sum()),
         last_down_bytes=_last(transfers["nbytes"][down]),
         last_up_bytes=_last(transfers["nbytes"][~down]),
+        joules=float(spent["joules"].reindex(others).sum(skipna=False)),
+        radio_missing=bool(spent["radio_missing"].reindex(others, fill_value=False).any()),
+        target_joules=trace.joules_to_accuracy(target, consecutive) if target else float("nan"),
+        server_joules=float(spent["joules"].reindex(trace.nodes["node"][served]).sum(min_count=1)),
         size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
         nonzero=_last(curve["nonzero"]),
         repeats=spreads(trace),
@@ -100,10 +117,28 @@ def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
     return seconds.groupby(training["round"]).max()
 
 
-def by_device(trace: Trace) -> pd.DataFrame:
-    """Per device model: nodes, mean seconds computing per node, and bytes sent and received.
+def joules_by_node(trace: Trace) -> pd.DataFrame:
+    """By node, at the end of the run.
 
-    Members of a population count as one model.
+    Columns: ``joules`` (nan where its device has no watts), and ``radio_missing``: whether it sent
+    or received, and what that drew is not known and not in the sum.
+    """
+    energy = trace.energy
+    radio = energy["kind"].isin(["transmit", "receive"])
+    known = energy["joules"].where(~radio, energy["joules"].fillna(0.0))
+    missing = radio & energy["joules"].isna() & (energy["seconds"] > 0)
+    table = pd.DataFrame({"node": energy["node"], "joules": known, "radio_missing": missing})
+    nodes = table.groupby("node", sort=False)
+    return pd.DataFrame(
+        {"joules": nodes["joules"].sum(skipna=False), "radio_missing": nodes["radio_missing"].any()}
+    )
+
+
+def by_device(trace: Trace) -> pd.DataFrame:
+    """Per device model: nodes, mean seconds computing per node, bytes sent and received, joules.
+
+    ``joules`` are the mean of a node; ``battery`` is the share of a full battery that this is, nan
+    for a device without one. Members of a population count as one model.
     """
     nodes = trace.nodes.set_index("node")
     activities, transfers = trace.activities, trace.transfers
@@ -116,11 +151,25 @@ def by_device(trace: Trace) -> pd.DataFrame:
             "busy_s": busy.reindex(nodes.index, fill_value=0.0),
             "sent_bytes": _bytes_by(transfers, "source", nodes.index),
             "received_bytes": _bytes_by(transfers, "target", nodes.index),
+            "joules": joules_by_node(trace)["joules"].reindex(nodes.index),
         }
     )
-    table = per_node.groupby(["role", "device"], sort=False).sum().reset_index()
+    groups = per_node.groupby(["role", "device"], sort=False)
+    table = groups.sum(skipna=False).reset_index()
     table["busy_s"] /= table["nodes"]
+    table["joules"] /= table["nodes"]
+    table["battery"] = table["joules"] / table["device"].map(_batteries(trace)).astype(float)
     return table
+
+
+def _batteries(trace: Trace) -> dict[str, float]:
+    """Joules of a full battery, by device model; nan for those without."""
+    devices = json.loads(trace.attributes.get("devices", "{}")).values()
+    batteries = {d["name"]: d.get("battery") for d in devices}
+    return {
+        name: parse(battery["value"], "energy") if battery else float("nan")
+        for name, battery in batteries.items()
+    }
 
 
 def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Series[int]:

@@ -24,6 +24,7 @@ from simfl.work import Manifest
 BLOCK: Final = 2048
 # more than one flush can take: a block of every table, and HDF5's own structures
 _SPARE_BYTES: Final = 2**20
+_ORDER: Final = ("nodes", "links", "energy", "manifests", "scores", "transfers", "activities")
 _FAULTS: Final = (OSError, RuntimeError, ValueError)
 Row = tuple[Any, ...]
 
@@ -96,7 +97,7 @@ class TraceWriter:
         """
         try:
             _ensure_room(self.path)
-            for table in ("nodes", "links", "manifests", "scores", "transfers", "activities"):
+            for table in _ORDER:
                 rows, self._rows[table] = self._rows[table], []
                 if rows:
                     _extend(self._file[table], rows)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from simfl.cost.compact import Compact
 from simfl.cost.device import Device
+from simfl.cost.memory import HEAP
 from simfl.devices import load_device
 from simfl.errors import CostError, DeviceMemoryError
 from simfl.resources import names
@@ -369,3 +370,58 @@ def test_a_device_file_that_is_not_text(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(CostError, match=r"photo\.yaml:1: file: None is not a mapping"):
         load_device(str(path))
+
+
+def fully(batch: int, passes: Passes = Passes.TRAIN) -> Workload:
+    """1,000 weights, and 1,000 numbers of each sample kept."""
+    fc = LayerWork(
+        name="fc.weight",
+        kind=Kind.LINEAR,
+        weights=1000,
+        parameters=1000,
+        nonzero=1000,
+        products=1,
+        kept_bytes=4000,
+        live_bytes=4000,
+    )
+    return Workload(model="wide", layers=(fc,), steps=1, samples=batch, batch=batch, passes=passes)
+
+
+@pytest.mark.parametrize(
+    ("passes", "gradients", "words"),
+    [(Passes.TRAIN, 1, "cannot train"), (Passes.FORWARD, 0, "run")],
+)
+def test_what_does_not_fit_is_refused(passes: Passes, gradients: int, words: str) -> None:
+    # room for the weights, what passes with 100 samples, and no more
+    ram_bytes = 4000 + HEAP * (4000 * gradients + 100 * 4000)
+    board = bench(ram={"value": f"{ram_bytes:.0f} B", **SOURCE})
+    board.check(fully(100, passes))
+    assert board.largest_batch(fully(1, passes)) == 100
+    with pytest.raises(
+        DeviceMemoryError, match=rf"'bench' .*{words}.* wide on batches of 101"
+    ) as error:
+        board.check(fully(101, passes))
+    assert "batches of 100 fit" in str(error.value)
+    assert "is not known" in str(error.value)  # what the system takes
+
+
+def test_system_and_framework_take_their_share() -> None:
+    figures = {"ram": {"value": "2 MB", **SOURCE}, "runtime": {"value": "1 MB", **SOURCE}}
+    board, work = bench(**figures), fully(100)
+    assert board.needed_bytes(work) == 1e6 + 4000 + HEAP * (4000 + 100 * 4000)
+    board.check(work)
+    with pytest.raises(DeviceMemoryError, match="of it before there is a model"):
+        board.check(fully(200))
+    with pytest.raises(DeviceMemoryError, match="not one sample fits"):
+        bench(**figures | {"ram": {"value": "1 MB", **SOURCE}}).check(work)
+
+
+def test_what_moves_bytes_only_is_not_refused() -> None:
+    bench(ram={"value": "1 B", **SOURCE}).check(Workload(moved_bytes=10**9))
+
+
+@pytest.mark.parametrize("name", names("device_models"))
+def test_watts_that_are_given_make_sense(name: str) -> None:
+    power = load_device(name).power
+    if power is not None:
+        assert 0 < power.idle.value < power.busy.value

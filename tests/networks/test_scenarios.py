@@ -20,7 +20,7 @@ def network_of(text: str, network: str) -> str:
 def test_a_scenario_that_says_nothing_of_its_network(scenario_text: str) -> None:
     scenario = loads(network_of(scenario_text, ""))
     assert scenario.platform.network.kind == "star"
-    _, wiring = check(scenario)
+    wiring = check(scenario).wiring
     assert wiring.notes == (
         "server has ethernet_1g (its device model's)",
         "pi3 has wifi_pi_2.4ghz (its device model's)",

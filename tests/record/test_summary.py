@@ -1,4 +1,4 @@
-from math import inf, isnan
+from math import inf, isnan, nan
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,9 @@ def trace(path: Path, stop: str) -> Trace:
     for source, target, round, nbytes in TRANSFERS:
         writer.append("transfers", (5, 6, source, target, round, "k", number, nbytes))
     for round, time_s, accuracy in ((0, 5, 0.1), (1, 11, 0.9), (2, 19, 0.8)):
-        writer.append("scores", (time_s, round, "server", "k", accuracy, 1, 6 - round, 0, 0))
+        writer.append(
+            "scores", (time_s, round, "server", "k", accuracy, 1, 6 - round, 0, 0, 50 * time_s)
+        )
     writer.close("complete: 2 rounds")
     return Trace(path)
 
@@ -109,7 +111,7 @@ def test_peers_in_numbers(tmp_path: Path) -> None:
     for source, target in (("a", "b"), ("b", "a")):
         writer.append("transfers", (4, 6, source, target, 1, "k", number, 40))
     for node, accuracy, time_s in (("a", 0.4, 7), ("b", 0.8, 8)):
-        writer.append("scores", (time_s, 1, node, "k", accuracy, 1, 6, 0, 80))
+        writer.append("scores", (time_s, 1, node, "k", accuracy, 1, 6, 0, 80, nan))
     writer.close("interrupted")
     summary = summarise(Trace(writer.path))
     # b has not mixed for the second time

@@ -44,7 +44,7 @@ def writer(tmp_path: Path) -> Iterator[TraceWriter]:
 def score(round: int, accuracy: float, sent: int = 0) -> tuple[Any, ...]:
     return (
         *(round * 10.0, round, "server", f"score{round}", accuracy, 1 - accuracy, 8),
-        *(sent // 2, sent // 2),
+        *(sent // 2, sent // 2, 3.0 * round),
     )
 
 
@@ -61,7 +61,8 @@ def test_what_is_written_is_read(writer: TraceWriter) -> None:
     rows = {
         "activities": (1.5, 2.25, "pi4-0", "train", 3, "k1", number),
         "transfers": (2.25, 4.0, "pi4-0", "server", 3, "k2", number, 123_456_789_012),
-        "scores": (5.0, 3, "server", "k3", 0.75, 0.5, 8, 10, 20),
+        "scores": (5.0, 3, "server", "k3", 0.75, 0.5, 8, 10, 20, 62.5),
+        "energy": ("pi4-0", "idle", 20.0, 60.0),
     }
     for table, row in rows.items():
         writer.append(table, row)
@@ -160,7 +161,7 @@ for i in range(5000):
     number = writer.manifest(Manifest(tensors=(info,)))
     writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number))
     if i % 10 == 0:
-        writer.append("scores", (i, i, "server", f"s{i}", 0.5, 0.5, 9, i, i))
+        writer.append("scores", (i, i, "server", f"s{i}", 0.5, 0.5, 9, i, i, i))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -337,16 +338,18 @@ def test_of_peers_the_mean_counts_once_the_last_is_there(tmp_path: Path) -> None
         (6, 2, "a", 0.25, 50),
         (7, 3, "b", 1.0, 60),
     ):
-        writer.append("scores", (time_s, round, node, "k", accuracy, 0.5, 8 + round, 0, sent))
+        writer.append(
+            "scores", (time_s, round, node, "k", accuracy, 0.5, 8 + round, 0, sent, 5 * time_s)
+        )
     writer.close("interrupted")
     trace = Trace(writer.path)
     assert trace.peers == ["a", "b"]
     assert [tuple(row) for row in trace.curve.itertuples(index=False)] == [
-        (1, 4, 0, 40, 0.375, 0.5, 9),
-        (2, 6, 0, 50, 0.5, 0.5, 10),
+        (1, 4, 0, 40, 20, 0.375, 0.5, 9),
+        (2, 6, 0, 50, 30, 0.5, 0.5, 10),
     ]
     assert list(trace.curve.columns) == [
-        *("round", "time_s", "down_bytes", "up_bytes", "accuracy", "loss", "nonzero")
+        *("round", "time_s", "down_bytes", "up_bytes", "joules", "accuracy", "loss", "nonzero")
     ]
     assert (trace.time_to_accuracy(0.5), trace.rounds_to_accuracy(0.5)) == (6, 2)
     assert trace.time_to_accuracy(0.6) == inf
