@@ -148,8 +148,11 @@ def test_what_has_no_weights(layer: LayerWork, counts: dict[str, float]) -> None
 
 
 def test_a_mask_costs_its_weights_twice_called() -> None:
-    more = asked(replace(LINEAR, storage=Storage.MASKED))
-    assert more == asked(LINEAR) | {"call": 3, "mask_element": 6000}
+    masked = replace(LINEAR, storage=Storage.MASKED)
+    assert asked(masked) == asked(LINEAR) | {"call": 3, "mask_element": 6000}
+    # a device whose figures are of whole networks: as dense
+    plain = {"call", "dense_rate"}
+    assert asked(masked, known=plain) == asked(LINEAR, known=plain)
 
 
 @pytest.mark.parametrize("held", [Storage.COO, Storage.CSR])
@@ -164,6 +167,7 @@ def test_a_sparse_layer_costs_what_it_stores(held: Storage) -> None:
         f"{name}_back": 500,
         "sparse_element": 640,
     }
+    assert asked(layer, known={"call", f"{name}_weight"})["call"] == 1
     first = asked(replace(layer, products=1))
     assert f"{name}_back" not in first
     assert f"{name}_back" not in asked(layer, training=False)
