@@ -56,7 +56,7 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_tables(
     whole: simfl.Trace, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.h5"
-    kill_after(["run", NAME, *CHANGES, "--quiet", "--out", str(path)], path, 45_000)
+    kill_after(["run", NAME, *CHANGES, "--quiet", "--out", str(path)], path, 52_000)
     killed = simfl.Trace(path)
     assert killed.status == "running"
     seen = len(killed.raw("activities"))
@@ -64,7 +64,7 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_tables(
     assert killed.raw("activities").tobytes() == whole.raw("activities")[:seen].tobytes()
     # killed once more while it resumes, further on
     beside = path.with_name("run.h5.resumed")
-    kill_after(["resume", str(path), "--quiet"], beside, 60_000)
+    kill_after(["resume", str(path), "--quiet"], beside, 70_000)
     assert same(simfl.resume(path), whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".simfl", "run.h5"]
 
@@ -74,7 +74,7 @@ def test_resuming_computes_only_what_is_not_recorded(
     whole: simfl.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.h5"
-    kill_after(["run", NAME, *CHANGES, "--quiet", "--out", str(path)], path, 60_000)
+    kill_after(["run", NAME, *CHANGES, "--quiet", "--out", str(path)], path, 70_000)
     recorded = len(simfl.Trace(path).raw("activities"))
     stores = []
 
