@@ -194,6 +194,9 @@ def test_what_is_too_large_or_unknown_is_left_out_and_said(
     assert "mat1 and mat2" in reasons[3]
     assert reasons[4096] == "a step would take more than 0.01 s; give a larger budget"
     assert not reasons[1]
+    # what a larger budget allows is tried again
+    found = Bench(tmp_path / "p.json", budget_s=300.0).run()
+    assert [bool(e["train"]) for e in found["cases"]] == [True, False, True]
     monkeypatch.setattr(bench, "needs", lambda _: 2**60)
     found = small(tmp_path / "q.json").run()
     assert {e["skipped"] for e in found["cases"]} == {"too large for the memory that is free"}
