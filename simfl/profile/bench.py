@@ -97,7 +97,7 @@ def _memory(word: str) -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
-        total = word == "MemTotal" and "SC_PHYS_PAGES" in os.sysconf_names
+        total = word == "MemTotal" and hasattr(os, "sysconf")
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if total else 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(word)), 0)
 
@@ -167,6 +167,8 @@ class Bench:
         budget_s: float = 120.0,
         progress: Callable[[float, str], None] = lambda _share, _text: None,
     ) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("PyTorch sees no GPU here; give --device cpu")
         torch.set_num_threads(threads)
         self.path, self.device, self.budget_s, self.progress = path, device, budget_s, progress
         here = host(device, threads)

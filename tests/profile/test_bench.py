@@ -142,6 +142,12 @@ def test_an_interrupted_profile_goes_on_where_it_was(
     assert all(len(entry["inference"]) == 2 for entry in done["cases"])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_no_gpu_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="PyTorch sees no GPU here; give --device cpu"):
+        small(tmp_path / "p.json", device="cuda")
+
+
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
     ("change", "message"),
