@@ -86,8 +86,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "commands": (
         6,
-        "api assembly device_listing fitting listing memo points profile record scenario simulation "
-        "spreads terminal verification",
+        "api assembly device_listing fitting listing memo points profile record scenario "
+        "simulation spreads terminal verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),
