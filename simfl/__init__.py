@@ -1,4 +1,4 @@
-"""simfl: how many seconds and bytes will this federated training need, on this network and devices?
+"""simfl: how many seconds, bytes and joules will this federated training need?
 
     >>> import simfl
     >>> scenario = simfl.load("pi_lenet", ["seed=2"])

@@ -59,10 +59,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
+    "recorded": (5, "assembly datafolder datasets memo record running scenario", ""),
+    "totals": (5, "cost record running scenario", "pandas"),
     "retiming": (
         5,
-        "assembly cost datafolder datasets hosting memo record recording running scenario "
-        "simulation",
+        "assembly hosting memo record recorded recording running scenario simulation totals",
         "pandas simpy",
     ),
     "repeating": (5, "hosting record retiming simulation", ""),
@@ -75,19 +76,21 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "cost fitting memo record recording running simulation spreads",
         "pandas rich yaml",
     ),
-    "device_listing": (5, "cost devices", "rich"),
+    "points": (5, "", "pandas rich"),
+    "device_listing": (5, "cost devices fitting", "rich"),
     "listing": (5, "cost device_listing", "rich"),
     "api": (
         5,
         "cost devices grid hosting record repeating retiming running scenario simulation",
         "pandas",
     ),
-    "cli": (
+    "commands": (
         6,
-        "api assembly device_listing fitting listing memo profile record scenario simulation "
-        "spreads terminal verification",
+        "api assembly device_listing fitting listing memo points profile record scenario "
+        "simulation spreads terminal verification",
         "pandas rich typer",
     ),
+    "cli": (6, "commands", ""),
     "__init__": (6, "api models record scenario", ""),
     "__main__": (6, "cli", ""),
 }
@@ -183,7 +186,7 @@ HOST_CLOCK = re.compile(
 def test_the_host_clock_is_read_where_the_host_is_measured_and_by_the_command_line() -> None:
     readers = [p for p in MODULES if HOST_CLOCK.search(p.read_text(encoding="utf-8"))]
     assert {str(path.relative_to(ROOT)) for path in readers} <= {
-        *("cli.py", "memo/auto.py", "profile/bench.py", "profile/timing.py")
+        *("commands/runs.py", "memo/auto.py", "profile/bench.py", "profile/timing.py")
     }
 
 

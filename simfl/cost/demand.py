@@ -63,29 +63,41 @@ def demand(
     asked: Counts = defaultdict(float, step=steps)
     for layer in layers:
         if layer.storage.sparse:
-            _sparse(asked, layer, samples, steps, training)
+            _sparse(asked, layer, samples, steps, training, known)
         elif layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
             _product(asked, layer, samples, steps, training, known, _is_plain(layer, batch, plain))
         else:
             asked["call"] += steps
             asked[_figure(layer)] += samples * _numbers(layer)
-        if layer.storage is Storage.MASKED:
+        if layer.storage is Storage.MASKED and "mask_element" in known:
             asked["call"] += 2 * steps
             asked["mask_element"] += steps * layer.weights
         if training:
             asked["tensor"] += steps * layer.tensors
+    if cache_bytes:
+        _cached(asked, layers, samples, batch, training, cache_bytes)
+    asked["page"] = steps * _fresh_bytes(layers, batch, training) / _PAGE_BYTES
+    return asked
+
+
+def _cached(
+    asked: Counts,
+    layers: Sequence[LayerWork],
+    samples: float,
+    batch: float,
+    training: bool,
+    cache_bytes: float,
+) -> None:
+    """What is out of the cache when it is wanted, and what is still in it."""
     numbers = sum(layer.inputs + layer.outputs for layer in layers)
-    if cache_bytes and numbers:
-        made_bytes = _NUMBER_BYTES * batch * numbers
-        asked["cold_element"] = samples * numbers * made_bytes / (made_bytes + cache_bytes)
-    if cache_bytes and not training:
+    made_bytes = _NUMBER_BYTES * batch * numbers
+    asked["cold_element"] = samples * numbers * made_bytes / (made_bytes + cache_bytes)
+    if not training:
         # weights that the cache keeps from one forward pass to the next; training drives them out
         held_bytes = _NUMBER_BYTES * sum(layer.nonzero for layer in layers)
         share = held_bytes / (held_bytes + cache_bytes)
         for name in ("weight_rate", "conv_weight_rate"):
             asked[name] *= share
-    asked["page"] = steps * _fresh_bytes(layers, batch, training) / _PAGE_BYTES
-    return asked
 
 
 def _figure(layer: LayerWork) -> str:
@@ -98,10 +110,17 @@ def _numbers(layer: LayerWork) -> int:
     return layer.inputs + layer.outputs if layer.kind is Kind.OTHER else layer.outputs
 
 
-def _sparse(asked: Counts, layer: LayerWork, samples: float, steps: float, training: bool) -> None:
+def _sparse(
+    asked: Counts,
+    layer: LayerWork,
+    samples: float,
+    steps: float,
+    training: bool,
+    known: Collection[str],
+) -> None:
     """By stored entry: once a step, once a sample, and again where inputs need gradients."""
     held = layer.storage.value
-    asked[f"{held}_call"] += steps
+    asked[f"{held}_call" if f"{held}_call" in known else "call"] += steps
     asked[f"{held}_entry"] += steps * layer.nonzero
     asked[f"{held}_weight"] += samples * layer.nonzero
     asked["sparse_element"] += samples * (layer.inputs + layer.outputs)

@@ -13,9 +13,8 @@ from typing import Final, NamedTuple
 
 from simfl.work import Kind, LayerWork, Passes, Storage, Workload
 
-# glibc 2.36's heap for what comes and goes, as a multiple of what is in use: the median of
-# `analysis/memory_check.py` on x86-64, where it is between 1.1 and 2. An aligned block does not fit
-# a hole of its own size (glibc bug 14581, mended in 2.38)
+# glibc 2.36's heap for what comes and goes, as a multiple of what is in use: the median of 30 cases
+# of `analysis/memory_check.py` on x86-64, of which single ones are between 1.05 and 2.5
 HEAP: Final = 1.6
 _FLOAT: Final = 4
 _INDEX: Final = 8  # torch.sparse holds int64 indices

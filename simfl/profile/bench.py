@@ -97,7 +97,7 @@ def _memory(word: str) -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
-        total = word == "MemTotal" and "SC_PHYS_PAGES" in os.sysconf_names
+        total = word == "MemTotal" and hasattr(os, "sysconf")
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if total else 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(word)), 0)
 
@@ -167,6 +167,8 @@ class Bench:
         budget_s: float = 120.0,
         progress: Callable[[float, str], None] = lambda _share, _text: None,
     ) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("PyTorch sees no GPU here; give --device cpu")
         torch.set_num_threads(threads)
         self.path, self.device, self.budget_s, self.progress = path, device, budget_s, progress
         here = host(device, threads)
@@ -186,7 +188,9 @@ class Bench:
         ]
         self.found["cases"] = entries
         slot_s = 0.6 * self.budget_s / (2 * _PASSES * len(entries))
-        slowest: dict[str, tuple[float, int]] = {}
+        for entry in entries:
+            # a larger budget, or more free memory, may allow it now
+            entry.pop("skipped", None)
         for turn in range(_PASSES):
             order = list(range(len(entries)))
             if turn:
@@ -195,20 +199,28 @@ class Bench:
                 share = (turn + i / len(order)) / _PASSES
                 self.progress(share, _title(entries[k]["case"]))
                 if len(entries[k]["train"]) <= turn and not entries[k].get("skipped"):
-                    self._measure(entries[k], slot_s, slowest)
+                    self._measure(entries[k], slot_s, self._foretold_s(entries[k]["case"]))
                     self._write()
         self.progress(1.0, "")
         return self.found
 
-    def _measure(self, entry: Result, slot_s: float, slowest: dict[str, tuple[float, int]]) -> None:
+    def _foretold_s(self, case: Case) -> float:
+        """A step of it, by the largest batch of the same layers that was measured; at most that."""
+        known = [
+            (entry["case"]["batch"], entry["train"][0]["s"])
+            for entry in self.found["cases"]
+            if entry["train"] and entry["case"]["layers"] == case["layers"]
+        ]
+        batch, seconds = max(known, default=(1, 0.0))
+        return float(seconds * max(case["batch"] / batch, 1.0))
+
+    def _measure(self, entry: Result, slot_s: float, foretold_s: float) -> None:
         case = entry["case"]
-        kind = json.dumps([case["layers"], case["input"]])
-        seconds, batch = slowest.get(kind, (0.0, 1))
         limit_s = self.budget_s * _WIDEST
         free = _memory("MemAvailable")
         if free and needs(case) > free * _SHARE and self.device == "cpu":
             entry["skipped"] = "too large for the memory that is free"
-        elif seconds * case["batch"] / batch > limit_s:
+        elif foretold_s > limit_s:
             entry["skipped"] = f"a step would take more than {limit_s:.2g} s; give a larger budget"
         else:
             try:
@@ -220,7 +232,6 @@ class Bench:
                 return
             entry["train"].append(both[0])
             entry["inference"].append(both[1])
-            slowest[kind] = (both[0]["s"], case["batch"])
 
     def measure_module(self, name: str, module: nn.Module, shape: list[int], batch: int) -> None:
         """A whole network, for an anchor or a check; kept under its name."""

@@ -48,7 +48,9 @@ def measure_here(
         copy.write_text(script(), encoding="utf-8")
         command = [sys.executable, str(copy), "--out", str(path.resolve()), "--device", device]
         command += ["--threads", str(threads), "--budget", str(budget_s)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
             last = ""
             try:
                 for line in process.stderr or ():

@@ -9,8 +9,8 @@ Python and PyTorch only: goes to a board with `bench.py`, as one file.
 
 from __future__ import annotations
 
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -138,12 +138,21 @@ def _block(
     step: Callable[[], None], count: int, clock: Callable[[], float]
 ) -> tuple[float, float, float]:
     """Seconds of the clock, seconds of the wall, page faults."""
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    faults = _faults()
     wall, own = time.perf_counter(), clock()
     for _ in range(count):
         step()
     own, wall = clock() - own, time.perf_counter() - wall
-    return own, wall, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    return own, wall, _faults() - faults
+
+
+def _faults() -> int:
+    """Pages that this process has asked the system for; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _events(

@@ -43,7 +43,6 @@ def device_yaml(
     """
     host, train = found["host"], fits["train"]
     source = f"simfl profile on {host['name']}, PyTorch {host['torch']}"
-    threads = f"{host['threads']} thread{'s' if host['threads'] > 1 else ''}"
 
     def figure(value: str | float, log_sd: float, kind: str = "measured") -> dict[str, Any]:
         return {"value": value, "kind": kind, "source": source, "log_sd": _rounded(log_sd)}
@@ -63,7 +62,7 @@ def device_yaml(
     device = {
         "name": name,
         "description": f"{host['processor']}, {host['system']}",
-        "stack": f"PyTorch {host['torch']}, {host['device']}, {threads}",
+        "stack": f"PyTorch {host['torch']}, {host['device']}",
         "threads": host["threads"],
         "ram": figure(f"{host['ram_bytes'] / 2**20:.0f} MiB", 0),
         "cost": cost,

@@ -1,0 +1,1 @@
+"""The commands of `simfl`; what is heavy is imported when one runs."""
