@@ -4,7 +4,7 @@
     python analysis/device_validation.py here.yaml --measure times.json   # some rounds, some times
     python analysis/device_validation.py here.yaml --times times.json --out device_validation.csv
 
-A round takes one step's time of 89 points in random order: LeNet-300-100, LeNet-5, Conv-FEMNIST,
+A round takes one step's time of 88 points in random order: LeNet-300-100, LeNet-5, Conv-FEMNIST,
 VGG-11 and ResNet-18 with both stems, an Inception and a MobileNet of this file, batches 1 to 128;
 masked, held sparse, and pruned to half of the channels. What is told is the error of the median
 over the rounds, from kernels alone and with two of the network's own batches as anchors, and what
