@@ -333,6 +333,12 @@ def throttled(share: float, speed: float) -> dict[str, Any]:
             30,
             "cost.models.lenet.coefficients.values.1: '2' has no unit; write a time",
         ),
+        ({"cost": {"kind": "compact"}}, 14, "cost: no figures; give it some"),
+        (
+            {"cost": {"kind": "compact", "train": {}}},
+            14,
+            "cost: no figures; give it some",
+        ),
     ],
 )
 def test_a_wrong_device_file_is_told_in_one_line(
