@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,10 @@ from simfl.cost.fixed import Fixed, Trace
 from simfl.cost.linear_nnz import LinearNnz
 from simfl.cost.population import Population
 from simfl.devices import device_names, load_group, notes
-from simfl.units import exact
+from simfl.units import exact, show_bytes
+
+if TYPE_CHECKING:
+    from simfl.fitting import Fit
 
 _NUMBERS: Final = ("device", "training", "inference", "RAM", "idle", "busy")
 _WIDEST: Final = 10_000
@@ -154,3 +157,25 @@ def _below(density: float | None) -> str:
     if density is None:
         return "never"
     return "always" if density >= 1 else f"below a density of {density:.0%}"
+
+
+def show_fits(console: Console, fits: list[Fit]) -> None:
+    """Devices that can hold a computation, and those that cannot."""
+    table = Table(box=None)
+    for head in ("device", "fits", "needed", "of", "largest batch", ""):
+        right = head in ("needed", "of", "largest batch")
+        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    for fit in fits:
+        seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
+        notes = ["without system and framework: not known"] * (not fit.whole)
+        notes += ["no figures for its seconds"] * (not fit.timed)
+        table.add_row(
+            Text(fit.device, "bold"),
+            Text("no", "red") if fit.refused else "yes",
+            show_bytes(fit.needed_bytes),
+            show_bytes(fit.ram_bytes),
+            "-" if seen else f"{fit.largest_batch:,}",
+            Text("was seen to fail" if seen else "; ".join(notes)),
+        )
+    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    console.print(table, crop=False)

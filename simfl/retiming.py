@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from math import inf, nan
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pandas as pd
 import simpy
 
-from simfl.assembly import attributes, build, check, computed_by, node_rows
-from simfl.cost.wires import SERVER
-from simfl.datafolder import Located
-from simfl.datasets.base import RecordedDataset
+from simfl.assembly import attributes, build, check, node_rows
 from simfl.errors import (
     DataError,
     ExecutorError,
@@ -36,29 +30,21 @@ from simfl.errors import (
     TraceError,
 )
 from simfl.hosting import Host, end_with_parent
-from simfl.keys import Key
-from simfl.memo import Promise, Recipe, Store
+from simfl.memo import Store
 from simfl.record import Trace, TraceWriter
-from simfl.record.curve import curve_of, row_reached
-from simfl.record.schema import COLUMNS, KEY
+from simfl.recorded import AsRecorded, Missing, Recorded
 from simfl.recording import Recording
-from simfl.running import Forecast, Parts, Simulation
+from simfl.running import Parts, Simulation
 from simfl.scenario import Scenario, loads
 from simfl.scenario.override import Override
 from simfl.scenario.override import Point as Point
 from simfl.scenario.override import points_of as points_of
 from simfl.simulation import promiser
-from simfl.work import Manifest
+from simfl.totals import Totals
 
-T = TypeVar("T")
 # points that a process takes at a time
 _CHUNK: Final = 4
 _ONCE: Final = Override.parse("repeats=0")
-_KEY_AT: Final = {
-    table: [name for name, _ in columns].index("key")
-    for table, columns in COLUMNS.items()
-    if ("key", KEY) in columns
-}
 
 
 def whatif(
@@ -166,7 +152,7 @@ def _timed(
     """Points by what is recorded alone, shared among processes."""
     numbered = list(enumerate(points))
     if min(workers, len(points)) < 2:
-        recorded = _Recorded.of(trace)
+        recorded = Recorded.of(trace)
         for number, point in numbered:
             yield number, _or_failed(point, partial(_time, recorded, number, point, folder))
         return
@@ -209,74 +195,18 @@ def _or_failed(point: Point, play: Callable[[], dict[str, Any]]) -> dict[str, An
         return changed(point) | {"status": f"failed: {error}"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recorded:
-    """What a trace holds, read once.
-
-    Attributes:
-        learns: the name of all that its results depend on, but where and by which code they were
-            computed.
-    """
-
-    trace: Trace
-    manifests: dict[Key, Manifest]
-    located: Located
-    learns: str
-
-    @classmethod
-    def of(cls, trace: Trace) -> _Recorded:
-        """Read it."""
-        facts = trace.dataset
-        located = Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
-        recorded = loads(trace.scenario, str(trace.path), folder=trace.folder)
-        learns = build(recorded, located=located).algorithm.name
-        return cls(trace=trace, manifests=trace.recorded(), located=located, learns=learns)
-
-    def computed_by(self, parts: Parts) -> Key:
-        """As in the trace's keys, whichever machine and version it comes from.
-
-        Counts and scores are re-timed as they were recorded: a run on a GPU, on a machine without.
-        """
-        by: Key = self.trace.attributes["computed_by"]
-        return by if parts.algorithm.name == self.learns else computed_by(parts)
-
-
 @lru_cache(maxsize=1)
-def _read(path: Path) -> _Recorded:
-    return _Recorded.of(Trace(path))
+def _read(path: Path) -> Recorded:
+    return Recorded.of(Trace(path))
 
 
-class _AsRecorded(Store):
-    """A frozen store that promises by a trace's own names.
-
-    Args:
-        recorded: what the trace holds.
-        parts: a point's.
-        unrecorded: gives the counts of what it lacks.
-    """
-
-    def __init__(
-        self, recorded: _Recorded, parts: Parts, unrecorded: Callable[[Recipe[Any]], Manifest]
-    ) -> None:
-        super().__init__(
-            lambda value: value.manifest(), recorded.manifests, frozen=True, unrecorded=unrecorded
-        )
-        self._now, self._then = computed_by(parts), recorded.computed_by(parts)
-
-    def promise(self, recipe: Recipe[T]) -> Promise[T]:
-        """By the name that it was recorded under."""
-        if self._now != self._then:
-            recipe = recipe._replace(name=recipe.name.replace(self._now, self._then))
-        return super().promise(recipe)
-
-
-def _time(recorded: _Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
+def _time(recorded: Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
     """One point by what is recorded alone."""
     trace = recorded.trace
     scenario = _scenario_at(trace, point)
     parts = build(scenario, located=recorded.located)
-    missing = _Missing(parts)
-    store = _AsRecorded(recorded, parts, missing.forecast)
+    missing = Missing(parts)
+    store = AsRecorded(recorded, parts, missing.forecast)
     row = _play(parts, store, _out(trace, number, folder), missing)
     return changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
@@ -296,7 +226,7 @@ def _train(
     recorded = trace.recorded()
     disk, executor = host.open_store(parts), host.make_executor(parts)
     known = recorded if disk is None else {**disk.manifests(), **recorded}
-    missing = _Missing(parts)
+    missing = Missing(parts)
     store = Store(lambda value: value.manifest(), known, disk, executor, unrecorded=missing.note)
     try:
         row = _play(parts, store, _out(trace, number, folder))
@@ -317,120 +247,13 @@ def _out(trace: Trace, number: int, folder: Path | None) -> Path | None:
     return None if folder is None else folder / f"{trace.path.stem}-{number:04d}.h5"
 
 
-class _Missing:
-    """Notes what is not recorded."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.turns = 0
-        self.keys: set[Key] = set()
-        self._turn = self._other = ""
-        self._first = parts.algorithm.forecast
-
-    @property
-    def first(self) -> str:
-        """The first turn, else the first of all; empty where nothing was missing."""
-        return self._turn or self._other
-
-    def note(self, recipe: Recipe[Any]) -> None:
-        """One that is not recorded."""
-        if recipe.verb.__name__ == "train":
-            self.turns += 1
-            self._turn = self._turn or str(recipe)
-        if recipe.heavy or recipe.counts is None:
-            self._other = self._other or str(recipe)
-        self.keys.add(recipe.key)
-
-    def forecast(self, recipe: Recipe[Any]) -> Manifest:
-        """Its counts, from those of what it is made from."""
-        if not recipe.heavy and not any(a.key in self.keys for a in recipe.inputs()):
-            # of what is recorded, by a rule: no guess
-            followed = recipe.forecast()
-            if followed is not None:
-                return followed
-        self.note(recipe)
-        if recipe.verb.__name__ == "score":
-            return Manifest(metrics={"accuracy": nan, "loss": nan})
-        return Forecast(recipe.verb, recipe.args, self._first).manifest
-
-
-class _Totals:
-    """The tables of a run as one row, and in a trace where there is one.
-
-    Args:
-        writer: the trace; None for none.
-        guessed: keys of what is no result: the trace must not hand it on as one.
-    """
-
-    def __init__(self, writer: TraceWriter | None, guessed: set[Key]) -> None:
-        self._writer, self._guessed = writer, guessed
-        self._scores: list[tuple[Any, ...]] = []
-        self._end_s = 0.0
-        self._turns = self._down_bytes = self._up_bytes = 0
-        self._ended: Counter[int] = Counter()
-
-    def append(self, table: str, row: tuple[Any, ...]) -> None:
-        """Count a row in."""
-        if table == "activities":
-            self._end_s, verb = row[1], row[3]
-            if verb == "train":
-                self._turns += 1
-            elif verb in ("aggregate", "mix"):
-                self._ended[row[4]] += 1
-        elif table == "transfers":
-            self._end_s = row[1]
-            if row[2] == SERVER:
-                self._down_bytes += row[7]
-            else:
-                self._up_bytes += row[7]
-        elif table == "scores":
-            self._scores.append(row)
-        if self._writer is not None:
-            at = _KEY_AT.get(table)
-            if at is not None and row[at] in self._guessed:
-                row = (*row[:at], "", *row[at + 1 :])
-            self._writer.append(table, row)
-
-    def manifest(self, manifest: Manifest) -> int:
-        """The number of a manifest, where there is a trace."""
-        return 0 if self._writer is None else self._writer.manifest(manifest)
-
-    def flush(self) -> None:
-        """Write what waits, where there is a trace."""
-        if self._writer is not None:
-            self._writer.flush()
-
-    def row(self, parts: Parts, joules: float) -> dict[str, Any]:
-        """What the table of points says."""
-        platform, stop = parts.scenario.platform, parts.scenario.stop
-        holders = 1 if platform.has_server else platform.clients
-        scores = pd.DataFrame(self._scores, columns=[name for name, _ in COLUMNS["scores"]])
-        curve = curve_of(scores, holders)
-        at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
-        target_s = inf if at is None else float(curve["time_s"].iloc[at])
-        target_joules = inf if at is None else float(curve["joules"].iloc[at])
-        if stop.accuracy is None or curve["accuracy"].iloc[:at].isna().any():
-            # no target; or it may have been reached where the accuracy is not known
-            target_s = target_joules = nan
-        return {
-            "time_s": self._end_s,
-            "target_s": target_s,
-            "rounds": sum(count == holders for count in self._ended.values()),
-            "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
-            "down_bytes": self._down_bytes,
-            "up_bytes": self._up_bytes,
-            "joules": joules,
-            "target_joules": target_joules,
-            "turns": self._turns,
-        }
-
-
 def _play(
-    parts: Parts, store: Store, out: Path | None, guessed: _Missing | None = None
+    parts: Parts, store: Store, out: Path | None, guessed: Missing | None = None
 ) -> dict[str, Any]:
     """Run to the end; the row, but for what was missing."""
     env = simpy.Environment()
     writer = None if out is None else TraceWriter(out, node_rows(parts), attributes(parts))
-    totals = _Totals(writer, guessed.keys if guessed else set())
+    totals = Totals(writer, guessed.keys if guessed else set())
     promise = promiser(parts, store)
     recording = Recording(env, parts, totals, promise, store, None)
     simulation = Simulation(

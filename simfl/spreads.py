@@ -12,6 +12,7 @@ from rich.table import Table
 from simfl.record import Trace
 from simfl.record.repeats import SHARES, Spread, lacking
 from simfl.record.summary import Summary
+from simfl.units import show_joules
 
 _MEDIAN: Final = SHARES.index(0.5)
 _SHORT: Final = {
@@ -83,7 +84,11 @@ def _named(figure: str, summary: Summary) -> str:
 def _cells(figure: str, spread: Spread) -> list[str]:
     """The median, then the other percentiles from the lowest."""
     texts = [
-        "never" if isinf(value) else f"{value:,.1f} {_UNITS[figure]}"
+        "never"
+        if isinf(value)
+        else show_joules(value)
+        if _UNITS[figure] == "J"
+        else f"{value:,.1f} s"
         for value in spread.percentiles
     ]
     return [texts.pop(_MEDIAN), *texts]

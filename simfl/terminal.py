@@ -1,9 +1,9 @@
-"""What a person sees: the live line, the plan, the report, the lists."""
+"""What a person sees: the live line, the plan, the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isinf, isnan
+from math import isnan
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -186,28 +186,6 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     console.print(table)
 
 
-def show_fits(console: Console, fits: list[Fit]) -> None:
-    """Devices that can hold a computation, and those that cannot."""
-    table = Table(box=None)
-    for head in ("device", "fits", "needed", "of", "largest batch", ""):
-        right = head in ("needed", "of", "largest batch")
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
-    for fit in fits:
-        seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
-        notes = ["without system and framework: not known"] * (not fit.whole)
-        notes += ["no figures for its seconds"] * (not fit.timed)
-        table.add_row(
-            Text(fit.device, "bold"),
-            Text("no", "red") if fit.refused else "yes",
-            show_bytes(fit.needed_bytes),
-            show_bytes(fit.ram_bytes),
-            "-" if seen else f"{fit.largest_batch:,}",
-            Text("was seen to fail" if seen else "; ".join(notes)),
-        )
-    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
-    console.print(table, crop=False)
-
-
 def _memory(fit: Fit) -> str:
     lacks = "" if fit.whole else ", without system and framework"
     return f"{show_bytes(fit.needed_bytes)} of {show_bytes(fit.ram_bytes)}{lacks}"
@@ -323,57 +301,6 @@ def _seconds(seconds: float) -> str:
     return plain if seconds < 600 else f"{plain} ({show_seconds(seconds)})"
 
 
-class Points:
-    """The progress of a study: a line for each point, as it ends.
-
-    Args:
-        console: where it goes.
-        quiet: say nothing.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool) -> None:
-        self._console, self._quiet, self._ended = console, quiet, 0
-
-    def show(self, row: dict[str, Any]) -> None:
-        """A point has ended."""
-        self._ended += 1
-        if self._quiet:
-            return
-        keys = list(row)[: next(n for n, key in enumerate(row) if key in ("time_s", "status"))]
-        changed = ", ".join(f"{key}={_cell(key, row[key])}" for key in keys)
-        took = f"{show_seconds(row['time_s'])} simulated" if "time_s" in row else row["status"]
-        self._console.print(f"{self._ended}. {changed}: {took}", markup=False)
-
-
-def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> None:
-    """The table of a study; what would have to be trained is said below it."""
-    table = Table(box=None)
-    # energies that are not known at any point are left out
-    energies = [c for c in points.columns if c in _ENERGIES and points[c].isna().all()]
-    columns = [c for c in points.columns if c not in ("first_anew", "status", *energies)]
-    for column in columns:
-        table.add_column(_HEADS.get(column, column), justify="right", no_wrap=True)
-    table.add_column("ended by", no_wrap=True)
-    for row in points.to_dict("records"):
-        cells = [_cell(name, row[name]) for name in columns]
-        table.add_row(*map(Text, cells), Text(str(row["status"]).removeprefix("complete: ")))
-    # whole, also where the terminal is narrow: figures that are cut are none
-    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
-    console.print(table, crop=False)
-    anew = points[points["first_anew"] != ""] if "anew" in points else points.iloc[:0]
-    if len(anew) and trained:
-        console.print(f"  {int(anew['anew'].sum()):,} turns were not recorded, and were trained")
-    elif len(anew):
-        turns = int(anew["anew"].sum())
-        # a turn says more than an evaluation
-        first = anew.sort_values("anew", key=lambda turns: turns == 0, kind="stable").iloc[0]
-        what = f"{turns:,} turns are not recorded, first" if turns else "not recorded:"
-        console.print(
-            f"  [yellow]{len(anew)} of {len(points)} points compute something else[/yellow]: "
-            f"{what} {first['first_anew']}; their accuracies are unknown; compute them with --train"
-        )
-
-
 def show_store(console: Console, folder: Path, info: Info) -> None:
     """What a store holds."""
     table = Table(title=str(folder), title_justify="left", box=None, show_header=False)
@@ -385,18 +312,6 @@ def show_store(console: Console, folder: Path, info: Info) -> None:
     table.add_row("values kept", f"{info.values:,}, {room}")
     table.add_row("index", show_bytes(info.index_bytes))
     console.print(table)
-
-
-_ENERGIES: Final = ("joules", "target_joules")
-_HEADS: Final = {
-    "time_s": "simulated",
-    "target_s": "to target",
-    "down_bytes": "down",
-    "up_bytes": "up",
-    "joules": "energy",
-    "target_joules": "to target",
-    "anew": "not recorded",
-}
 
 
 def show_verification(console: Console, families: pd.DataFrame) -> None:
@@ -413,20 +328,3 @@ def show_verification(console: Console, families: pd.DataFrame) -> None:
         last = f"{row.last_median:.1%} / {row.last_p95:.1%}"
         table.add_row(str(row.family), f"{row.cases}", f"{row.flows:,}", each, last)
     console.print(table)
-
-
-def _cell(column: str, value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, float) and isnan(value):
-        return "-"
-    if column.startswith(("time_", "target_")) and column.endswith("_s"):
-        return "never" if isinf(value) else f"{value:,.1f} s"
-    if column in _ENERGIES:
-        return "never" if isinf(value) else show_joules(value)
-    if column.endswith("_bytes"):
-        return show_bytes(value)
-    if column == "accuracy":
-        return f"{value:.4f}"
-    whole = column in ("rounds", "turns", "anew", "never")
-    return f"{value:,.0f}" if whole else str(value)

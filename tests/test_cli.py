@@ -22,10 +22,10 @@ from rich.console import Console
 import simfl
 from simfl.cli import app, main
 from simfl.memo import Disk
+from simfl.points import show_points
 from simfl.record.schema import COLUMNS
 from simfl.recording import Progress
 from simfl.simulation import Listeners
-from simfl.terminal import show_points
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "pi_lenet.yaml"
 SMOKE = "smoke/prunefl_federated"

@@ -59,10 +59,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
+    "recorded": (5, "assembly datafolder datasets memo record running scenario", ""),
+    "totals": (5, "cost record running scenario", "pandas"),
     "retiming": (
         5,
-        "assembly cost datafolder datasets hosting memo record recording running scenario "
-        "simulation",
+        "assembly hosting memo record recorded recording running scenario simulation totals",
         "pandas simpy",
     ),
     "repeating": (5, "hosting record retiming simulation", ""),
@@ -75,7 +76,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "cost fitting memo record recording running simulation spreads",
         "pandas rich yaml",
     ),
-    "device_listing": (5, "cost devices", "rich"),
+    "points": (5, "", "pandas rich"),
+    "device_listing": (5, "cost devices fitting", "rich"),
     "listing": (5, "cost device_listing", "rich"),
     "api": (
         5,
@@ -84,8 +86,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "commands": (
         6,
-        "api assembly device_listing fitting listing memo profile record scenario simulation "
-        "spreads terminal verification",
+        "api assembly device_listing fitting listing memo points profile record scenario "
+        "simulation spreads terminal verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),

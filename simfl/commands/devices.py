@@ -80,7 +80,8 @@ def list_(
         raise ScenarioError(f"--fits: is a question to devices; simfl list devices --fits {fits}")
     if (dataset is None) == (images is None):
         raise ScenarioError("--fits: give --dataset NAME, or --input 3x32x32 --classes 10")
-    from simfl import fitting, terminal
+    from simfl import fitting
+    from simfl.device_listing import show_fits
     from simfl.work import Storage
 
     if dataset is not None:
@@ -95,7 +96,7 @@ def list_(
         storage=Storage(storage.value),
         density=density,
     )
-    terminal.show_fits(out, fitting.every_device(work))
+    show_fits(out, fitting.every_device(work))
 
 
 @app.command()

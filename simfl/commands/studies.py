@@ -55,7 +55,8 @@ def whatif(
     quiet: Quiet = False,
 ) -> None:
     """Re-time a recorded run under other links, devices, codecs...; nothing is trained."""
-    from simfl import api, terminal
+    from simfl import api
+    from simfl.points import Points, show_points
 
     refuse_table(table)
     found = api.whatif(
@@ -67,11 +68,11 @@ def whatif(
         executor=executor,
         workers=workers,
         folder=traces,
-        on_point=terminal.Points(err, quiet=quiet).show,
+        on_point=Points(err, quiet=quiet).show,
     )
     write_table(found, table)
     if not quiet:
-        terminal.show_points(out, found, trained=train)
+        show_points(out, found, trained=train)
     failed = found["status"].str.startswith("failed")
     if failed.any():
         fail(f"{int(failed.sum())} of {len(found)} points failed; the table says why")
@@ -99,7 +100,8 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Run a scenario at every point of a grid; what learns the same trains once. Resumable."""
-    from simfl import api, spreads, terminal
+    from simfl import api, spreads
+    from simfl.points import Points, show_points
 
     refuse_table(table)
     found = api.sweep(
@@ -111,12 +113,12 @@ def sweep(
         executor=executor,
         workers=workers,
         jobs=jobs,
-        on_point=terminal.Points(err, quiet=quiet).show,
+        on_point=Points(err, quiet=quiet).show,
     )
     write_table(found, table or folder / "sweep.csv")
     if not quiet:
         shown = spreads.folded(found.drop(columns="trace"))
-        terminal.show_points(out, shown, trained=False)
+        show_points(out, shown, trained=False)
     failed = found["status"].str.startswith("failed")
     if failed.any():
         fail(f"{int(failed.sum())} of {len(found)} points failed; the others stand in {folder}")
