@@ -265,6 +265,6 @@ def _table(entries: list[Any], sort: str, plain: Plain, cache_bytes: float) -> _
     return _Data(
         names=names,
         counts=np.array([[row.get(name, 0.0) for name in names] for row in rows]),
-        seconds=np.array([np.median([one["s"] for one in entry[sort]]) for entry in entries]),
+        seconds=np.array([np.min([one["s"] for one in entry[sort]]) for entry in entries]),
         networks=np.array(["loss" in entry["case"] for entry in entries]),
     )
