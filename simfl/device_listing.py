@@ -71,7 +71,8 @@ def _cells(found: Device | Population) -> tuple[str, ...]:
     if isinstance(found, Population):
         return "any model", "any model", ram, "-", "-", _grade(found)
     draw = found.power
-    watts = (exact(draw.idle.value, "power"), exact(draw.busy.value, "power")) if draw else "--"
+    figures = (draw.idle, draw.busy) if draw else (None, None)
+    watts = (exact(figure.value, "power") if figure else "-" for figure in figures)
     return *_rates(found), ram, *watts, _grade(found)
 
 

@@ -270,7 +270,7 @@ def _energy(summary: Summary, *, complete: bool) -> list[tuple[str, str]]:
     if not complete:
         rows = [(f"energy of the {who}", "told at the end of a run")]
     elif isnan(summary.joules):
-        rows = [(f"energy of the {who}", "unknown: a device without watts")]
+        rows = [(f"energy of the {who}", "unknown: a device lacks watts, idle or busy")]
     else:
         lacks = ", and radios unknown" if summary.radio_missing else ""
         rows = [(f"energy of the {who}", f"{show_joules(summary.joules)}{lacks}")]

@@ -117,7 +117,8 @@ class Operation:
         channels: of a convolution, input channels in a group.
         window: of a convolution, positions of its kernel: 9 for 3 x 3.
         weights: entries of the dense weight.
-        parameters: entries of all that it trains, biases too.
+        parameters: entries of all that it trains, biases too; of what operations share, the first
+            has them all.
         tensors: in how many tensors.
         kept_bytes: of one sample, what the backward pass needs of it: stored from the forward pass
             on, and not stored for an earlier operation already. Weights are not in it.
@@ -149,6 +150,16 @@ class LayerWork(Operation):
 
     nonzero: int = 0
     storage: Storage = Storage.DENSE
+
+    @property
+    def shares(self) -> bool:
+        """Whether an earlier operation has the same weight."""
+        return self.parameters < self.weights
+
+    @property
+    def passes_back(self) -> bool:
+        """Whether its inputs have gradients: of its products, one is of its own weights."""
+        return self.products > (self.parameters > 0 or self.weights > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

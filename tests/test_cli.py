@@ -222,7 +222,9 @@ def test_devices_are_listed_with_what_they_can_do_and_how_that_is_known(call: Ca
     found = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
     assert found["device"].startswith("device training inference RAM idle busy evidence")
     assert found["pi4_ncnn_4t"].startswith("pi4_ncnn_4t - 53.85 Gflop/s 2 GiB 3 W 6 W derived")
-    assert found["pixel3"].startswith("pixel3 2.89 Gflop/s 93.31 Gflop/s 4 GB - - derived, rough")
+    assert found["pixel3"].startswith(
+        "pixel3 2.89 Gflop/s 93.31 Gflop/s 4 GB - 3.9 W derived, rough"
+    )
     assert found["phone_big_flash"].startswith("phone_big_flash 4 models - 8 GB - - measured")
     assert found["g3s_xlarge"].startswith("g3s_xlarge 4.825 Tflop/s as training 30.5 GiB")
     assert found["phones_propius"].startswith("phones_propius any model any model each its own")

@@ -183,11 +183,12 @@ def _fresh_bytes(layers: Sequence[LayerWork], batch: float, training: bool) -> f
         made.append(_NUMBER_BYTES * layer.outputs * batch)
         if training:
             # backward's: of the input where it has a gradient, of the weight
-            if layer.products > (layer.parameters > 0):
+            if layer.passes_back:
                 made.append(_NUMBER_BYTES * layer.inputs * batch)
             made.append(_NUMBER_BYTES * layer.nonzero)
     mapped = sum(size for size in made if size >= _MAPPED_BYTES)
     largest = max((size for size in made if size < _MAPPED_BYTES), default=0.0)
-    trained = sum(layer.parameters - layer.weights + layer.nonzero for layer in layers)
+    pruned = sum(layer.weights - layer.nonzero for layer in layers if not layer.shares)
+    trained = sum(layer.parameters for layer in layers) - pruned
     gradients = _NUMBER_BYTES * trained if training else 0
     return mapped + (gradients if gradients > _TRIMMED * largest else 0)

@@ -119,7 +119,7 @@ class Variation(Options):
 
 
 class Draw(Options):
-    """What the whole device draws from its supply.
+    """What the whole device draws from its supply; what is not known is left out.
 
     Attributes:
         idle: doing nothing, radio on.
@@ -128,8 +128,8 @@ class Draw(Options):
         receive: on top of either, while it receives.
     """
 
-    idle: Watts
-    busy: Watts
+    idle: Watts | None = None
+    busy: Watts | None = None
     transmit: Watts | None = None
     receive: Watts | None = None
 

@@ -85,7 +85,7 @@ def moments(work: Workload) -> Iterator[Moment]:
     for layer in reversed(work.layers):
         # gradients of what it made, and of what it read where something before it is trained. An
         # addition hands its gradient on; here it counts for the one that waits for a branch
-        back = layer.products > (layer.parameters > 0)
+        back = layer.passes_back
         passing = _FLOAT * (layer.outputs + (layer.inputs if back else 0))
         gradients += _gradient(layer)
         for scratch in _scratch(layer, back):
@@ -95,6 +95,8 @@ def moments(work: Workload) -> Iterator[Moment]:
 
 def _stored(layer: LayerWork) -> int:
     """An operation's parameters, as they are held while it computes."""
+    if layer.shares:
+        return _FLOAT * layer.parameters
     rest = _FLOAT * (layer.parameters - layer.weights)
     if layer.storage is Storage.COO:
         return rest + layer.nonzero * (_FLOAT + 2 * _INDEX)
@@ -107,6 +109,8 @@ def _stored(layer: LayerWork) -> int:
 
 def _gradient(layer: LayerWork) -> int:
     """A number for each parameter; of a sparse weight the stored ones, which share its indices."""
+    if layer.shares:
+        return _FLOAT * layer.parameters
     stored = layer.nonzero if layer.storage.sparse else layer.weights
     return _FLOAT * (layer.parameters - layer.weights + stored)
 

@@ -22,7 +22,10 @@ _ACTIVATIONS: Final = (
     *("relu", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "softplus"),
     *("sigmoid", "tanh", "hardswish", "hardsigmoid", "clamp", "threshold", "log_sigmoid"),
 )
-_SPARES: Final = ("t", "transpose", "view", "reshape", "_unsafe_view", "clone", "mul", "expand")
+_SPARES: Final = (
+    *("t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze"),
+    *("clone", "mul", "expand"),
+)
 _IDLE: Final = ("detach", "alias", "_unsafe_view", "empty", "zeros", "ones")
 _TRIED: Final = (2, 4)  # samples; batch normalisation needs two
 
@@ -134,9 +137,18 @@ def operations(
     Raises:
         CostError: it does not run on shapes alone.
     """
-    module = build().to("meta").train()
+    module = build().train()
+    first: dict[int, str] = {}
+    # moving takes shared parameters apart
+    shared = {
+        name: first.setdefault(id(parameter), name)
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+    }
+    module = module.to("meta")
     with torch.device("meta"):
-        few, many = (_run(module, torch.empty((n, *sample_shape), dtype=dtype)) for n in _TRIED)
+        few, many = (
+            _run(module, shared, torch.empty((n, *sample_shape), dtype=dtype)) for n in _TRIED
+        )
     if [o.name for o in few] != [o.name for o in many]:
         raise CostError(f"{type(module).__name__}: what it does depends on the batch; give a layer")
     span = _TRIED[1] - _TRIED[0]
@@ -151,19 +163,28 @@ def operations(
             live_bytes=(two.live_bytes - one.live_bytes) // span,
         )
         for one, two in zip(few, many, strict=True)
-        if one.outputs != two.outputs
+        # a weight may be computed from parameters, once a step: it is there, and trained
+        if one.outputs != two.outputs or one.parameters
     )
 
 
-def _run(module: nn.Module, samples: Tensor) -> list[LayerWork]:
+def _run(module: nn.Module, shared: Mapping[str, str], samples: Tensor) -> list[LayerWork]:
+    """Its operations.
+
+    Args:
+        module: on shapes alone.
+        shared: of each parameter's name, the first name of the same parameter.
+        samples: a batch.
+    """
     held = [*module.parameters(), *module.buffers()]
     storages = Storages(held, samples)
-    counting = _Counting({id(p): name for name, p in module.named_parameters()}, storages)
+    named = module.named_parameters(remove_duplicate=False)
+    counting = _Counting({id(p): shared[name] for name, p in named}, storages)
     try:
         with torch.enable_grad(), storages.saving(), counting:
             module(samples)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever the user's own code raises
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CostError(
             f"{type(module).__name__} cannot be counted on an input of "
             f"{'x'.join(map(str, samples.shape[1:]))}: {reason}"
@@ -186,7 +207,7 @@ class _Counting(TorchDispatchMode):
     def __init__(self, names: dict[int, str], storages: Storages) -> None:
         super().__init__()
         self.found: list[LayerWork] = []
-        self._names, self._masked = names, set[str]()
+        self._names, self._masked, self._used = names, set[str](), set[str]()
         self._storages = storages
         # identities are good as long as the tensors live
         self._kept: list[Tensor] = []
@@ -228,6 +249,9 @@ class _Counting(TorchDispatchMode):
             kind = Kind.DEPTHWISE if depthwise else Kind.CONV
         else:
             kind = _kind(word)
+        # parameters that several operations share are held, and updated, once
+        new = [t for t in weights if self._names[id(t)] not in self._used]
+        self._used.update(self._names[id(t)] for t in new)
         trained = sum(t.requires_grad for t in weights)
         comes_back = sum(t.requires_grad for t in data)
         is_conv = kind in (Kind.CONV, Kind.DEPTHWISE) and main is not None
@@ -241,8 +265,8 @@ class _Counting(TorchDispatchMode):
             channels=main.shape[1] if is_conv and main is not None else 0,
             window=main[0, 0].numel() if is_conv and main is not None else 0,
             weights=entries,
-            parameters=sum(t.numel() for t in weights),
-            tensors=len(weights),
+            parameters=sum(t.numel() for t in new),
+            tensors=len(new),
             nonzero=entries,
             storage=Storage.MASKED if name in self._masked else Storage.DENSE,
         )

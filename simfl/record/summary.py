@@ -34,7 +34,7 @@ class Summary:
         up_bytes: sent to it, or by the peers.
         last_down_bytes: the last message from the server.
         last_up_bytes: the last message to it, or of a peer.
-        joules: of the clients or peers, to the end; nan where a device has no watts.
+        joules: of the clients or peers, to the end; nan where a device lacks watts, idle or busy.
         radio_missing: whether what some of their radios drew is not in it, since it is not known.
         target_joules: of them, until ``target_s``; inf if never, nan without target.
         server_joules: of the server; nan without watts, or without a server.

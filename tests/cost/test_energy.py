@@ -109,3 +109,15 @@ def test_a_spell_tells_its_ledger_once() -> None:
     assert ledger.joules(2) == 10
     spell.end(3)
     assert ledger.joules(10) == 10 + 4 * 3
+
+
+def test_what_is_not_known_of_a_device_stays_unknown() -> None:
+    busy = Draw.model_validate({"busy": {"value": "5 W", **SOURCE}})
+    meters = Meters({"a": busy})
+    meters["a"].compute.begin(1.0)
+    meters["a"].compute.end(3.0)
+    rows = {row.kind: row for row in meters.spent(10.0)}
+    assert rows["compute"].joules == 10.0
+    assert rows["idle"].seconds == 8.0
+    assert isnan(rows["idle"].joules)
+    assert isnan(meters.joules(10.0))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
+from simfl.cost.memory import held_bytes
 from simfl.errors import CostError
 from simfl.models.count import workload
 from simfl.registry import MODELS
@@ -176,3 +177,72 @@ def test_what_does_not_run_on_shapes_is_told(
         workload(module, shape, batch=2)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+class Reuse(nn.Module):
+    """One layer three times; what it reads at first is data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(10, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(self.layer(self.layer(x)))
+        return out
+
+
+class Einsum(nn.Module):
+    """A weight whose axes are swapped before it is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 10, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bi,kij->bkj", x, self.weight)
+
+
+def embedding_tied_to_the_output() -> nn.Module:
+    embedding, output = nn.Embedding(100, 8), nn.Linear(8, 100, bias=False)
+    output.weight = embedding.weight
+    return nn.Sequential(embedding, output)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "dtype"),
+    [
+        (Reuse(), (10,), torch.float32),
+        (Einsum(), (10,), torch.float32),
+        (nn.RNN(8, 16, num_layers=2, batch_first=True), (7, 8), torch.float32),
+        (nn.LSTM(8, 16, bidirectional=True, batch_first=True), (7, 8), torch.float32),
+        (embedding_tied_to_the_output(), (7,), torch.long),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(10, 7)), (10,), torch.float32),
+    ],
+)
+def test_every_parameter_is_held_once(
+    module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    work = workload(module, shape, batch=6, dtype=dtype)
+    parameters = list(module.parameters())
+    assert sum(layer.parameters for layer in work.layers) == sum(p.numel() for p in parameters)
+    assert sum(layer.tensors for layer in work.layers) == len(parameters)
+    assert held_bytes(work) == 4 * sum(p.numel() for p in parameters)
+
+
+@pytest.mark.parametrize(("storage", "each_bytes"), [(Storage.COO, 20), (Storage.MASKED, 12)])
+def test_a_shared_weight_is_stored_once_however_it_is_held(
+    storage: Storage, each_bytes: int
+) -> None:
+    module = Reuse()
+    work = workload(module, (10,), batch=6, storage={"layer.weight": storage})
+    assert len(work.layers) == 3
+    assert held_bytes(work) == 100 * each_bytes + 4 * 10
+
+
+def test_what_a_network_itself_raises_is_told() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError
+
+    with pytest.raises(CostError, match="Picky cannot be counted on an input of 3: AssertionError"):
+        workload(Picky(), (3,), batch=1)
