@@ -156,7 +156,7 @@ def parse_images(text: str) -> tuple[int, int, int]:
     (3, 32, 32)
     """
     numbers = text.split("x")
-    if len(numbers) != 3 or not all(n.isdigit() and int(n) > 0 for n in numbers):
+    if len(numbers) != 3 or not all(n.isdecimal() and int(n) > 0 for n in numbers):
         raise ScenarioError(f"--input {text}: give channels x height x width, e.g. 3x32x32")
     channels, height, width = map(int, numbers)
     return channels, height, width

@@ -65,7 +65,10 @@ def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> Non
     # whole, also where the terminal is narrow: figures that are cut are none
     table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
     console.print(table, crop=False)
-    anew = points[points["first_anew"] != ""] if "anew" in points else points.iloc[:0]
+    # of points that failed nothing is known
+    anew = points.iloc[:0]
+    if "anew" in points:
+        anew = points[points["first_anew"].fillna("") != ""]
     if len(anew) and trained:
         console.print(f"  {int(anew['anew'].sum()):,} turns were not recorded, and were trained")
     elif len(anew):

@@ -267,6 +267,35 @@ def test_devices_that_can_hold_a_model(call: Call) -> None:
     assert "was seen to fail" not in call(*dense, "--storage", "coo", "--density", "0.1").stdout
     assert "give --dataset NAME, or --input" in refused(call(*fits[:4]))
     assert "a question to devices" in refused(call("list", "models", "--fits", "lenet5"))
+    assert "give --storage too" in refused(call(*fits, "--density", "0.1"))
+    assert "e.g. 3x32x32" in refused(call(*fits[:4], "--input", "3x\u00b2x4"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--export", "."), "is a folder; give the name of a file"),
+        (("--out", "."), "is a folder; give the name of a file"),
+        (("--out", "none/b.yaml"), "there is no folder none; make it"),
+        (("--like", "nosuch"), "unknown device 'nosuch'"),
+        (("--like", "phones_fedscale"), "is a population, not one device"),
+        (("--check", "pi4", "raises.py:Net"), "raises.py:Net: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_profile_that_cannot_end_well_is_refused_before_it_is_measured(
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    told: str,
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("simfl.profile.session.measure_here", measured)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raises.py").write_text("1 / 0\n")
+    assert told in refused(call("profile", *words))
 
 
 def test_memory_stands_in_the_plan_and_ends_a_run(call: Call, tmp_path: Path) -> None:
@@ -410,6 +439,22 @@ def test_values_and_failures_in_a_table_of_points() -> None:
         one, two = console.file.getvalue().splitlines()[1:]  # type: ignore[attr-defined]
         assert one.split() == ["3", "12.3", "s", "never", "5", "0.5000", "5", "rounds"]
         assert two.split() == ["null", "-", "-", "-", "-", "failed:", "[out]", "of", "memory"]
+
+
+def test_points_that_failed_do_not_count_as_computing_something_else() -> None:
+    points = pd.DataFrame(
+        {
+            "status": ["failed: out of memory", "complete: 5 rounds", "complete: 5 rounds"],
+            "anew": [float("nan"), 0.0, 3.0],
+            "first_anew": [float("nan"), "", "train Turn(client=1, index=3)"],
+        }
+    )
+    for shown, told in ((points, ["1 of 3 points compute something else"]), (points[:2], [])):
+        console = Console(file=StringIO(), width=300)
+        show_points(console, shown, trained=False)
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        assert [line.partition(":")[0].strip() for line in lines[len(shown) + 1 :]] == told
+        assert "nan" not in " ".join(lines[len(shown) + 1 :])
 
 
 def test_sweep_tells_and_writes_its_points(call: Call, tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def list_(
         raise ScenarioError(f"--fits: is a question to devices; simfl list devices --fits {fits}")
     if (dataset is None) == (images is None):
         raise ScenarioError("--fits: give --dataset NAME, or --input 3x32x32 --classes 10")
+    if density < 1 and storage is Held.dense:
+        raise ScenarioError("--density: of weights held dense all are stored; give --storage too")
     from simfl import fitting
     from simfl.device_listing import show_fits
     from simfl.work import Storage

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import fsum, nan
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from simfl.cost.compact import Compact
-from simfl.cost.evidence import Evidence, evidence_of
+from simfl.cost.evidence import Evidence, evidence_of, figures
 from simfl.cost.figures import (
     Access,
     Amount,
@@ -166,6 +166,13 @@ class Device(Options):
     power: Draw | None = None
     battery: Joules | None = None
     infeasible: list[Infeasible] = Field(default_factory=list)
+
+    @field_validator("cost")
+    @classmethod
+    def _says_something(cls, cost: BaseModel) -> BaseModel:
+        if next(figures(cost), None) is None:
+            raise ValueError("no figures; give it some")
+        return cost
 
     @property
     def evidence(self) -> Evidence:

@@ -176,7 +176,9 @@ class Bench:
         for key in ("name", "machine", "processor", "torch", "device", "threads"):
             if self.found["host"].get(key) != here[key]:
                 was = self.found["host"].get(key)
-                raise ValueError(f"{path} was measured with {key} {was}, this is {here[key]}")
+                raise ValueError(
+                    f"{path} was measured with {key} {was}, this is {here[key]}; give another --out"
+                )
 
     def run(self) -> dict[str, Any]:
         """All that is not there yet; what was found, as in the file."""
@@ -279,9 +281,12 @@ def load_module(place: str) -> nn.Module:
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise ValueError(f"{place}: no such Python file; give FILE.py:NAME")
     holder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(holder)
-    found = getattr(holder, name, None)
-    made = found if isinstance(found, nn.Module) else found() if callable(found) else None
+    try:
+        spec.loader.exec_module(holder)
+        found = getattr(holder, name, None)
+        made = found if isinstance(found, nn.Module) else found() if callable(found) else None
+    except Exception as error:  # whatever the user's own code raises
+        raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{place}: {name} is not a torch.nn.Module, nor makes one")
     return made

@@ -69,7 +69,9 @@ def run_profile(request: Request, out: Console, err: Console, *, quiet: bool) ->
 
 
 def _profile(request: Request, out: Console, err: Console, quiet: bool) -> None:
-    subjects = _subjects(request.anchors, request.shape)
+    # all that can be wrong, before minutes are spent
+    subjects, sibling = _subjects(request.anchors, request.shape), _sibling(request.like)
+    _refuse_folder(request.out)
     path = request.found or request.out.with_suffix(".profile.json")
     where = {"device": request.device, "threads": request.threads}
     if request.found is None:
@@ -79,7 +81,7 @@ def _profile(request: Request, out: Console, err: Console, quiet: bool) -> None:
             with _progress(err, quiet) as show:
                 session.measure_anchors(path, subjects, progress=show, **where)  # type: ignore[arg-type]
     found = session.load_profile(path)
-    text, fit = session.describe(found, request.name, subjects, _sibling(request.like))
+    text, fit = session.describe(found, request.name, subjects, sibling)
     _write(request.out, text)
     load_device(str(request.out))
     if quiet:
@@ -138,8 +140,16 @@ def _batches(text: str) -> list[int]:
     return found
 
 
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise CostError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise CostError(f"{path}: there is no folder {path.parent}; make it, or give another name")
+
+
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
+    _refuse_folder(path)
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_text(text, encoding="utf-8")

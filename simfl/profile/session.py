@@ -86,7 +86,9 @@ def load_profile(path: Path) -> dict[str, Any]:
         float(found["runtime_bytes"]), float(found["copy_bytes_per_s"]), found["modules"]
     except ValueError as error:
         raise CostError(f"{error}; measure anew, into another file") from error
-    except (KeyError, TypeError) as error:
+    except TypeError as error:
+        raise CostError(f"{path}: {error}; measure anew, into another file") from error
+    except KeyError as error:
         raise CostError(f"{path}: {error} is missing; measure anew, into another file") from error
     return found
 

@@ -333,6 +333,12 @@ def throttled(share: float, speed: float) -> dict[str, Any]:
             30,
             "cost.models.lenet.coefficients.values.1: '2' has no unit; write a time",
         ),
+        ({"cost": {"kind": "compact"}}, 14, "cost: no figures; give it some"),
+        (
+            {"cost": {"kind": "compact", "train": {}}},
+            14,
+            "cost: no figures; give it some",
+        ),
     ],
 )
 def test_a_wrong_device_file_is_told_in_one_line(
@@ -424,4 +430,5 @@ def test_what_moves_bytes_only_is_not_refused() -> None:
 def test_watts_that_are_given_make_sense(name: str) -> None:
     power = load_device(name).power
     if power is not None:
-        assert 0 < power.idle.value < power.busy.value
+        assert power.busy is not None
+        assert 0 < (power.idle.value if power.idle else 1e-3) < power.busy.value

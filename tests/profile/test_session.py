@@ -180,6 +180,7 @@ def test_an_unknown_network_is_told_with_the_nearest() -> None:
         (lambda text: text.replace('"faults"', '"fault"'), "'faults' is missing; measure anew"),
         (lambda text: text.replace('"torch"', '"jax"'), "'torch' is missing; measure anew"),
         (lambda text: text.replace('"cases"', '"case_s"'), "'cases' is missing; measure anew"),
+        (lambda _: '{"format": "simfl bench 1", "cases": 4}', "not iterable; measure anew"),
     ],
 )
 def test_a_spoilt_profile_is_refused(
