@@ -64,7 +64,7 @@ def device_yaml(
         "description": f"{host['processor']}, {host['system']}",
         "stack": f"PyTorch {host['torch']}, {host['device']}",
         "threads": host["threads"],
-        "ram": figure(f"{host['ram_bytes'] / 2**20:.0f} MiB", 0),
+        "ram": figure(f"{_rounded(host['ram_bytes'] / 1e9)} GB", 0),
         "cost": cost,
         "memory_rate": figure(f"{found['copy_bytes_per_s'] / 1e6:.0f} MB/s", 0.1),
         "runtime": figure(f"{found['runtime_bytes'] / 2**20:.0f} MiB", 0.1),
