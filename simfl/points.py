@@ -23,7 +23,7 @@ _HEADS: Final = {
     "down_bytes": "down",
     "up_bytes": "up",
     "joules": "energy",
-    "target_joules": "energy to target",
+    "target_joules": "to target",
     "anew": "not recorded",
 }
 
