@@ -297,10 +297,12 @@ def _serve(
     whole = memoryview(shared).cast("B")
     held: dict[int, Any] = {}
     number = 0
+    inbox: SimpleQueue[bytes | None] = SimpleQueue()
+    Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
     # the other end is closed, or its process is gone
-    with suppress(EOFError, OSError):
-        while True:
-            drop, new, call = pickle.loads(pipe.recv_bytes())
+    with suppress(OSError):
+        while (message := inbox.get()) is not None:
+            drop, new, call = pickle.loads(message)
             number += 1
             memory = _part(whole, number)
             for dropped in drop:
@@ -310,6 +312,17 @@ def _serve(
             except Exception as error:
                 answer = True, Packer(memory).pickled(_sendable(error), lambda _: None)
             pipe.send_bytes(pickle.dumps(answer))
+
+
+def _listen(pipe: Connection, inbox: SimpleQueue[bytes | None]) -> None:
+    """Take in what comes, also while a result is sent: the other side sends on before it reads.
+
+    Else two messages that are larger than the pipe would wait for each other.
+    """
+    with suppress(EOFError, OSError):
+        while True:
+            inbox.put(pipe.recv_bytes())
+    inbox.put(None)
 
 
 def _answer(

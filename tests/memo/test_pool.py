@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -240,6 +241,16 @@ def test_arrays_fit_into_the_shared_memory_or_not(
         found += 1
     whole = call(pool, bench.same, arrays)
     assert [one.tobytes() for one in whole] == [one.tobytes() for one in arrays]
+
+
+def test_large_tasks_and_large_results_meet_in_the_pipe(make_pool: Callable[..., Pool]) -> None:
+    """The next task is sent while a worker sends its result, and neither fits the pipe."""
+    pool = make_pool(Bench(), workers=1, shared_bytes=64)
+    array = np.ones(500_000)
+    jobs = [pool.start(Bench().add, (array, array, 1.0)) for _ in range(4)]
+    for job in jobs:
+        assert isinstance(job, Future)
+        assert job.result(timeout=60).sum() == 3 * len(array)
 
 
 def test_more_is_outstanding_than_there_are_workers(make_pool: Callable[..., Pool]) -> None:
