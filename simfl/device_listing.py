@@ -162,10 +162,8 @@ def _below(density: float | None) -> str:
 
 def show_fits(console: Console, fits: list[Fit]) -> None:
     """Devices that can hold a computation, and those that cannot."""
-    table = Table(box=None)
-    for head in ("device", "fits", "needed", "of", "largest batch", ""):
-        right = head in ("needed", "of", "largest batch")
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    heads = ("device", "fits", "needed", "of", "largest batch", "")
+    table = _table(heads, right=("needed", "of", "largest batch"))
     for fit in fits:
         seen = fit.refused and fit.needed_bytes <= fit.ram_bytes
         notes = ["without system and framework: not known"] * (not fit.whole)
@@ -178,5 +176,5 @@ def show_fits(console: Console, fits: list[Fit]) -> None:
             "-" if seen else f"{fit.largest_batch:,}",
             Text("was seen to fail" if seen else "; ".join(notes)),
         )
-    table.width = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    table.width = _width(console, table)
     console.print(table, crop=False)

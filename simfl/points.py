@@ -12,10 +12,7 @@ from rich.text import Text
 
 from simfl.units import show_bytes, show_joules, show_seconds
 
-_PLAIN_EVERY_S: Final = 10.0
 _WIDEST: Final = 10_000
-_LINKS: Final = 5
-
 _ENERGIES: Final = ("joules", "target_joules")
 _HEADS: Final = {
     "time_s": "simulated",

@@ -27,7 +27,6 @@ from simfl.spreads import show_spreads
 from simfl.units import show_bytes, show_joules, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
-_WIDEST: Final = 10_000
 _LINKS: Final = 5
 
 

@@ -63,9 +63,9 @@ def run(
         terminal.show_plan(out, parts, tape)
         return
     path = out_path or Path(loaded.record.path)
-    refuse_to_overwrite(path)
+    _refuse_to_overwrite(path)
     screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
-    with Interruptible(path), screen:
+    with _Interruptible(path), screen:
         trace = api.run(
             loaded,
             data_dir=data_dir,
@@ -98,7 +98,7 @@ def resume(
     if before.complete and not lacking(before) and not quiet:
         out.print(f"{trace}: complete already", markup=False)
     screen = terminal.Live(out, quiet=quiet, clock=perf_counter)
-    with Interruptible(trace), screen:
+    with _Interruptible(trace), screen:
         finished = api.resume(
             trace,
             data_dir=data_dir,
@@ -119,7 +119,7 @@ def report(trace: TracePath) -> None:
     terminal.show_report(out, Trace(trace))
 
 
-def refuse_to_overwrite(path: Path) -> None:
+def _refuse_to_overwrite(path: Path) -> None:
     """A trace that could still be resumed, or a file that is no trace, is never written over."""
     if not path.exists():
         return
@@ -139,7 +139,7 @@ def refuse_to_overwrite(path: Path) -> None:
         )
 
 
-class Interruptible:
+class _Interruptible:
     """Ctrl-C leaves a trace that can be resumed, and says so."""
 
     def __init__(self, path: Path) -> None:

@@ -58,7 +58,7 @@ def whatif(
     from simfl import api
     from simfl.points import Points, show_points
 
-    refuse_table(table)
+    _refuse_table(table)
     found = api.whatif(
         trace,
         *changes,
@@ -70,12 +70,10 @@ def whatif(
         folder=traces,
         on_point=Points(err, quiet=quiet).show,
     )
-    write_table(found, table)
+    _write_table(found, table)
     if not quiet:
         show_points(out, found, trained=train)
-    failed = found["status"].str.startswith("failed")
-    if failed.any():
-        fail(f"{int(failed.sum())} of {len(found)} points failed; the table says why")
+    _fail_if_any_failed(found, "the table says why")
 
 
 @app.command()
@@ -103,7 +101,7 @@ def sweep(
     from simfl import api, spreads
     from simfl.points import Points, show_points
 
-    refuse_table(table)
+    _refuse_table(table)
     found = api.sweep(
         scenario,
         *changes,
@@ -115,16 +113,20 @@ def sweep(
         jobs=jobs,
         on_point=Points(err, quiet=quiet).show,
     )
-    write_table(found, table or folder / "sweep.csv")
+    _write_table(found, table or folder / "sweep.csv")
     if not quiet:
         shown = spreads.folded(found.drop(columns="trace"))
         show_points(out, shown, trained=False)
+    _fail_if_any_failed(found, f"the others stand in {folder}")
+
+
+def _fail_if_any_failed(found: DataFrame, rest: str) -> None:
     failed = found["status"].str.startswith("failed")
     if failed.any():
-        fail(f"{int(failed.sum())} of {len(found)} points failed; the others stand in {folder}")
+        fail(f"{int(failed.sum())} of {len(found)} points failed; {rest}")
 
 
-def refuse_table(path: Path | None) -> None:
+def _refuse_table(path: Path | None) -> None:
     """Before anything is computed for it."""
     if path is None or path.suffix == ".csv":
         return
@@ -136,7 +138,7 @@ def refuse_table(path: Path | None) -> None:
         )
 
 
-def write_table(found: DataFrame, path: Path | None) -> None:
+def _write_table(found: DataFrame, path: Path | None) -> None:
     """To a file, where one is named.
 
     Raises:

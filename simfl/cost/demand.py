@@ -145,15 +145,12 @@ def _product(
         asked["conv_call"] += steps
         asked["depthwise_element"] += samples * (layer.inputs + layer.outputs)
         return
-    if layer.kind is Kind.LINEAR or "conv_rate" not in known:
-        asked["call"] += steps
-        asked["dense_rate"] += flops
-        asked["weight_rate"] += touched
-        return
-    # without its input's gradient, backward reads the input once instead of reading and making it
-    passed = layer.inputs if layer.products > 1 else layer.inputs / 2
-    asked["conv_element"] += samples * (passed + layer.outputs)
-    if plain:
+    convolves = layer.kind is not Kind.LINEAR and "conv_rate" in known
+    if convolves:
+        # without its input's gradient, backward reads it once instead of reading and making it
+        passed = layer.inputs if layer.products > 1 else layer.inputs / 2
+        asked["conv_element"] += samples * (passed + layer.outputs)
+    if plain or not convolves:
         asked["call"] += steps
         asked["dense_rate"] += flops
         asked["weight_rate"] += touched

@@ -15,13 +15,18 @@ from simfl.options import Options, Positive, PositiveDuration
 from simfl.work import Passes, Workload
 
 
-class Entry(Options):
-    """What one step of one model takes; a batch that is shorter takes as long."""
+class Steps(Options):
+    """Which steps were measured; a batch that is shorter takes as long."""
 
     model: str
     batch: Positive
     passes: Literal["train", "forward"] = "train"
     storage: Literal["dense", "masked", "coo", "csr"] = "dense"
+
+
+class Entry(Steps):
+    """What one step of one model takes."""
+
     step: Time
 
     @property
@@ -36,13 +41,9 @@ class Measured(Figure):
     values: Annotated[list[PositiveDuration], Field(min_length=1)]
 
 
-class Samples(Options):
+class Samples(Steps):
     """As `Entry`, with every step that was measured."""
 
-    model: str
-    batch: Positive
-    passes: Literal["train", "forward"] = "train"
-    storage: Literal["dense", "masked", "coo", "csr"] = "dense"
     steps: Measured
 
     @property
