@@ -121,29 +121,41 @@ def _packed(kind: Callable[[Layout, Tensor], Any], layout: Layout, array: Any) -
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """What is sent: tensors, with their masks where the receiver is to know the structure."""
+    """What is sent: tensors, with their masks where some entries are not.
+
+    Attributes:
+        known: whether the receiver knows the masks already; a codec may then leave them out.
+    """
 
     tensors: NamedTensors
     masks: Masks | None = None
+    known: bool = False
 
     def manifest(self) -> Manifest:
         """Its counts."""
-        return manifest_of(self.tensors, self.masks)
+        return manifest_of(self.tensors, self.masks, known=self.known)
 
 
 @lru_cache(maxsize=1024)
-def _manifest(layout: Layout, kept: tuple[int, ...]) -> Manifest:
+def _manifest(layout: Layout, kept: tuple[int, ...], known: bool = False) -> Manifest:
     return Manifest(
         tensors=tuple(
-            TensorInfo(name=name, shape=shape, dtype=DTYPE, nonzero=nonzero)
+            TensorInfo(name=name, shape=shape, dtype=DTYPE, nonzero=nonzero, known=known)
             for name, shape, nonzero in zip(layout.names, layout.shapes, kept, strict=True)
         )
     )
 
 
-def manifest_of(tensors: NamedTensors, masks: Masks | None) -> Manifest:
+def manifest_of(tensors: NamedTensors, masks: Masks | None, *, known: bool = False) -> Manifest:
     """Count stored entries: those the masks keep, or without masks all of them.
 
     A weight that happens to be zero is stored like any other.
+
+    Args:
+        tensors: what is counted.
+        masks: over them.
+        known: whether who is given them knows the masks; without masks there is nothing to know.
     """
-    return masks.manifest if masks is not None else _manifest(tensors.layout, tensors.layout.sizes)
+    if masks is None:
+        return _manifest(tensors.layout, tensors.layout.sizes)
+    return _manifest(masks.layout, masks.kept, known=True) if known else masks.manifest

@@ -26,13 +26,16 @@ class TensorInfo:
     """What is known of a tensor without holding it.
 
     Attributes:
+        dtype: of its values as they travel.
         nonzero: stored entries: those a mask keeps where there is one, else all of them.
+        known: whether its receiver knows already which entries these are.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     nonzero: int
+    known: bool = False
 
     @property
     def size(self) -> int:

@@ -134,7 +134,11 @@ class AveragedSGD(Generic[O_co]):
 
     def share(self, state: ModelState) -> Payload:
         """All of the model."""
-        return Payload(state.tensors, state.masks)
+        return self.sent(Payload(state.tensors, state.masks))
+
+    def sent(self, payload: Payload) -> Payload:
+        """What arrives of a payload: all that `share` returns goes through here."""
+        return payload
 
     def adopt(self, state: ModelState | None, received: Received[Payload]) -> ModelState:
         """The server's model replaces the client's."""

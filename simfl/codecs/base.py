@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from simfl.tensors import Layout, Payload
+from simfl.tensors import Layout, Masks, Payload
 from simfl.work import Manifest
 
 
@@ -21,8 +21,13 @@ class Codec(Protocol):
     def encode(self, payload: Payload) -> bytes:
         """The message."""
 
-    def decode(self, data: bytes, layout: Layout) -> Payload:
+    def decode(self, data: bytes, layout: Layout, known: Masks | None = None) -> Payload:
         """The payload that was encoded.
+
+        Args:
+            data: the message.
+            layout: of its tensors.
+            known: the masks, where the receiver knows them already.
 
         Raises:
             ValueError: not a message of this layout.

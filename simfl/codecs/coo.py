@@ -73,7 +73,7 @@ class Coo:
                 parts.append(tensor.numpy().astype("<f4").tobytes())
         return b"".join(parts)
 
-    def decode(self, data: bytes, layout: Layout) -> Payload:
+    def decode(self, data: bytes, layout: Layout, known: Masks | None = None) -> Payload:
         """Tensors, and masks: what was stored is kept, zeros among it included.
 
         A pruned matrix that went dense because that was smaller keeps what is not zero.

@@ -6,7 +6,7 @@ import torch
 from simfl.codecs.base import Codec
 from simfl.options import Options
 from simfl.registry import CODECS
-from simfl.tensors import Layout, NamedTensors, Payload
+from simfl.tensors import Layout, Masks, NamedTensors, Payload
 from simfl.work import Manifest
 
 
@@ -29,7 +29,7 @@ class Dense:
         """Little-endian float32, tensor after tensor."""
         return payload.tensors.flat.numpy().astype("<f4").tobytes()
 
-    def decode(self, data: bytes, layout: Layout) -> Payload:
+    def decode(self, data: bytes, layout: Layout, known: Masks | None = None) -> Payload:
         """The tensors; masks are not sent."""
         if len(data) != 4 * layout.size:
             raise ValueError(f"{len(data)} bytes, {4 * layout.size} are due")

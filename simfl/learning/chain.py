@@ -10,6 +10,7 @@ bits do not depend on who is beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Final, TypeGuard
 
 import torch
@@ -19,6 +20,7 @@ from simfl.learning.network import Loss
 
 _EVALUATED: Final = 500
 _SHAPES: Final = 16
+_BORDER: Final = 16  # numbers: 64 bytes
 Views = Mapping[str, Tensor]
 
 
@@ -40,8 +42,16 @@ class _Layer:
         if key not in self._scratch:
             if len(self._scratch) >= _SHAPES:
                 self._scratch.clear()
-            self._scratch[key] = like.new_zeros(shape)
+            self._scratch[key] = _aligned(shape[0], prod(shape[1:]), like.device).view(*shape)
         return self._scratch[key]
+
+    def _matrices(self, name: str, x: Tensor) -> Tensor:
+        """Matrices as they are, if they lie as `_aligned` would lay them, else a copy that does."""
+        models, _, columns = x.shape
+        lies = x.stride()[1:] == (columns, 1) and (models == 1 or x.stride(0) % _BORDER == 0)
+        if lies and x.data_ptr() % (4 * _BORDER) == 0:
+            return x
+        return self._memory(name, x.shape, x).copy_(x)
 
     def bind(self, weights: Views, targets: Views) -> None:
         """Take the parameters to use, and where their gradients go."""
@@ -66,10 +76,11 @@ class _Linear(_Layer):
         self._to_weight, self._to_bias = targets[self._weight_name], targets[self._bias_name]
 
     def forward(self, x: Tensor) -> Tensor:
-        self._x = x
-        return torch.bmm(x, self._weight.mT).add_(self._bias)
+        self._x = self._matrices("x", x)
+        return torch.bmm(self._x, self._weight.mT).add_(self._bias)
 
     def backward(self, g: Tensor, keep: float, scale: float) -> Tensor:
+        g = self._matrices("g", g)
         # before the weight changes: its gradient may go straight into it
         out = g if self._first else torch.bmm(g, self._weight)
         self._to_weight.baddbmm_(g.mT, self._x, beta=keep, alpha=scale)
@@ -111,7 +122,7 @@ class _Conv(_Layer):
         return out.add_(self._bias).view(models, -1, *self._out, batch)
 
     def backward(self, g: Tensor, keep: float, scale: float) -> Tensor:
-        g = g.reshape(len(g), -1, self._columns.shape[2])
+        g = self._matrices("g", g.reshape(len(g), -1, self._columns.shape[2]))
         out = g if self._first else self._by_input(g)
         # the wide operand first: twice as fast as g x columns'
         _into(self._to_weight, torch.bmm(self._columns, g.mT).mT, keep, scale)
@@ -234,9 +245,9 @@ class ChainNetwork:
 
     def _make(self, models: int) -> None:
         """Room for so many models."""
-        self.packed = torch.zeros(models, sum(self._sizes), device=self._device)
+        size = sum(self._sizes)
+        self.packed, self._gradient = (_aligned(models, size, self._device) for _ in range(2))
         self.weights = self.packed
-        self._gradient = torch.zeros_like(self.packed)
         self._to_weights, self._to_gradient = self._views(self.packed), self._views(self._gradient)
         self._bound: Views | None = None
         self._bind(self._to_weights)
@@ -332,6 +343,15 @@ def _where_positive(g: Tensor, x: Tensor, *, out: Tensor) -> Tensor:
     """``g`` where x > 0, else 0."""
     torch.ops.aten.threshold_backward.grad_input(g, x, 0, grad_input=out)
     return out
+
+
+def _aligned(models: int, size: int, device: torch.device | str) -> Tensor:
+    """Zeros, (models, size), of which every row begins on a border of memory.
+
+    Matrix products may take another path, with other last bits, where a matrix lies askew.
+    """
+    width = -(-size // _BORDER) * _BORDER
+    return torch.zeros(models, width, device=device)[:, :size]
 
 
 def _into(target: Tensor, gradient: Tensor, keep: float, scale: float) -> None:

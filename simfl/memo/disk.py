@@ -354,7 +354,10 @@ class Disk:
 
 
 def _body(manifest: Manifest) -> str:
-    tensors = [[t.name, list(t.shape), t.dtype, t.nonzero] for t in manifest.tensors]
+    # what is known is said at the end, and only then: older indexes stay good
+    tensors = [
+        [t.name, list(t.shape), t.dtype, t.nonzero, *[True] * t.known] for t in manifest.tensors
+    ]
     return json.dumps([tensors, dict(manifest.metrics)], separators=(",", ":"))
 
 
@@ -365,7 +368,10 @@ def _number(body: str) -> int:
 
 def _manifest(body: str) -> Manifest:
     tensors, metrics = json.loads(body)
-    infos = (TensorInfo(name=n, shape=tuple(s), dtype=d, nonzero=z) for n, s, d, z in tensors)
+    infos = (
+        TensorInfo(name=n, shape=tuple(s), dtype=d, nonzero=z, known=bool(k))
+        for n, s, d, z, *k in tensors
+    )
     return Manifest(tensors=tuple(infos), metrics=metrics)
 
 

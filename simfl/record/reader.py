@@ -168,6 +168,7 @@ class Trace:
                 shape=tuple(int(n) for n in shape.split("x")) if shape else (),
                 dtype=row["dtype"].decode(),
                 nonzero=int(row["nonzero"]),
+                known=bool(row["known"]),
             )
             by_number.setdefault(int(row["manifest"]), []).append(info)
         manifests = {n: Manifest(tensors=tuple(infos)) for n, infos in by_number.items()}

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 KEY: Final = "S32"
-VERSION: Final = 4
+VERSION: Final = 5
 STATUS: Final = "S256"
 
 COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
@@ -51,7 +51,8 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("up_bytes", "<i8"),
         ("joules", "<f8"),
     ],
-    # the counts behind each `manifest` number, one row per tensor
+    # the counts behind each `manifest` number, one row per tensor; known: the receiver knew already
+    # which entries are stored
     "manifests": [
         ("manifest", "<i4"),
         ("tensor", "S64"),
@@ -59,6 +60,7 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("dtype", "S8"),
         ("size", "<i8"),
         ("nonzero", "<i8"),
+        ("known", "u1"),
     ],
     # who took part
     "nodes": [

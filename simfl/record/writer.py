@@ -85,7 +85,7 @@ class TraceWriter:
             number = self._manifests[manifest] = len(self._manifests)
             for info in manifest.tensors:
                 shape = "x".join(map(str, info.shape))
-                row = (number, info.name, shape, info.dtype, info.size, info.nonzero)
+                row = (number, info.name, shape, info.dtype, info.size, info.nonzero, info.known)
                 self.append("manifests", row)
         return number
 

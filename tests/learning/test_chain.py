@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss
+from simfl.registry import MODELS
 
 CLASSES, BATCH = 4, 5
 
@@ -147,3 +148,29 @@ def test_what_is_no_chain(module: nn.Module) -> None:
 @CHAINS
 def test_what_is_a_chain(make: Callable[[], nn.Sequential]) -> None:
     assert is_chain(make())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [("lenet5", (1, 28, 28), 10), ("simple_cnn", (1, 29, 31), 7), ("lenet_300_100", (1, 5, 7), 3)],
+)
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 20])
+def test_where_a_model_lies_in_memory_decides_no_bit(
+    name: str, shape: tuple[int, int, int], classes: int, batch: int
+) -> None:
+    plugin, generator = MODELS.get(name), torch.Generator().manual_seed(0)
+    architecture = plugin.build(plugin.options(), classes=classes, sample_shape=shape)
+    module = architecture.build()
+    assert is_chain(module)
+    several, one = ChainNetwork(module), ChainNetwork(module)
+    flats = list(torch.randn(5, several.packed.shape[1], generator=generator) * 0.05)
+    images = torch.rand(5, batch, *shape, generator=generator)
+    targets = torch.randint(0, classes, (5, batch), generator=generator)
+    several.load(flats)
+    several.descend(images.clone(), targets, "cross_entropy", 0.1)
+    # alone, from memory that begins at any number
+    askew = torch.cat([torch.zeros(3), images.reshape(-1)])[3:].view(images.shape)
+    for i, flat in enumerate(flats):
+        one.load([flat])
+        one.descend(askew[i : i + 1], targets[i : i + 1], "cross_entropy", 0.1)
+        assert torch.equal(one.packed[0], several.packed[i])

@@ -95,7 +95,7 @@ def test_a_manifest_is_written_once(writer: TraceWriter) -> None:
     writer.close("complete")
     frame = Trace(writer.path).manifests
     assert [tuple(row) for row in frame.itertuples(index=False)] == [
-        (number, name, shape, "float32", size, stored)
+        (number, name, shape, "float32", size, stored, False)
         for number, nonzero in ((0, 4), (1, 5))
         for name, shape, size, stored in (
             ("w", "2x3", 6, nonzero),
