@@ -27,7 +27,7 @@ from simfl.scenario import Scenario
 from simfl.scenario.schema import Plugged
 from simfl.strict import Where
 
-_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
+_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "objectives", "pruning")
 _THREADS: Final = 1
 
 
@@ -120,6 +120,10 @@ def build(
         dataset=located.dataset,
         clients=clients,
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
+        objective=tuple(
+            _plug(scenario, ("learning", "objective", number), term)
+            for number, term in enumerate(learning.objective)
+        ),
         seed=scenario.seed,
         device=device,
     )
@@ -212,7 +216,8 @@ def _backend(device: str) -> str:
     if device != "cpu":
         return f"torch {torch.__version__} {torch.cuda.get_device_name(device)}"
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__} cpu {capability} threads {_THREADS}"
+    compiled = f"numba {version('numba')}"
+    return f"torch {torch.__version__} {compiled} cpu {capability} threads {_THREADS}"
 
 
 def node_rows(parts: Parts) -> list[tuple[Any, ...]]:

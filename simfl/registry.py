@@ -94,6 +94,7 @@ DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("base", "idx", "partition")
 )
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
+OBJECTIVES: Final[Registry[Any]] = Registry("loss term", "simfl.objectives")
 CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(

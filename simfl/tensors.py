@@ -48,6 +48,26 @@ class Layout(Cached):
         """Entries of all tensors."""
         return sum(self.sizes)
 
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """Where each tensor lies in the packed vector."""
+        parts = zip(self.names, self.offsets, self.sizes, strict=True)
+        return {name: slice(start, start + size) for name, start, size in parts}
+
+    @cached_property
+    def shape_of(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        return dict(zip(self.names, self.shapes, strict=True))
+
+    @cached_property
+    def matrices(self) -> tuple[str, ...]:
+        """Tensors of two dimensions or more: matrices and kernels."""
+        return tuple(n for n, s in zip(self.names, self.shapes, strict=True) if len(s) > 1)
+
+    def sizes_within(self, entries: int) -> list[int]:
+        """Entries of each of the first tensors, which have so many together."""
+        return [size for size, at in zip(self.sizes, self.offsets, strict=True) if at < entries]
+
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The named tensors as views into ``flat``, a vector of `size` entries."""
         parts = flat.split(list(self.sizes))
@@ -140,7 +160,14 @@ class Payload:
 def _manifest(layout: Layout, kept: tuple[int, ...], known: bool = False) -> Manifest:
     return Manifest(
         tensors=tuple(
-            TensorInfo(name=name, shape=shape, dtype=DTYPE, nonzero=nonzero, known=known)
+            TensorInfo(
+                name=name,
+                shape=shape,
+                dtype=DTYPE,
+                nonzero=nonzero,
+                # of what is whole there is nothing to know
+                known=known and nonzero < prod(shape),
+            )
             for name, shape, nonzero in zip(layout.names, layout.shapes, kept, strict=True)
         )
     )

@@ -11,7 +11,7 @@ from simfl.algorithms.base import CountRule, WorkRule
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
-from simfl.learning.sgd import Training, train, turn_batches
+from simfl.learning.sgd import Rule, Trained, Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
@@ -37,8 +37,9 @@ O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
 def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
     local = algorithm.problem.local
     held = algorithm.problem.participants[turn.client].samples
-    samples = local.samples_in(held, turn.index)
-    return algorithm.training(state, steps=local.steps_on(held), samples=samples)
+    steps, samples = local.steps_on(held), local.samples_in(held, turn.index)
+    moved = steps * algorithm.bytes_per_weight * state.size
+    return algorithm.training(state, steps=steps, samples=samples, moved_bytes=moved)
 
 
 def _adopt_work(_: AveragedSGD[Any], _state: None, received: Received[Manifest]) -> Workload:
@@ -72,7 +73,32 @@ def _as_before(_: AveragedSGD[Any], state: Manifest, *_arguments: Any) -> Manife
 def _as_received(
     _: AveragedSGD[Any], _state: Manifest | None, received: Received[Manifest]
 ) -> Manifest:
-    return received.payload
+    """Who sent it knows its structure."""
+    return told(received.payload)
+
+
+def _as_averaged(
+    algorithm: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
+) -> Manifest | None:
+    """Who has sent knows the structure; of others only the state itself knows."""
+    if len(received) == algorithm.problem.clients:
+        return told(state)
+    return state if told(state) == state else None
+
+
+@lru_cache(maxsize=1024)
+def told(manifest: Manifest) -> Manifest:
+    """The counts once it is known which entries are stored."""
+    if not any(info.pruned and not info.known for info in manifest.tensors):
+        return manifest
+    return replace(manifest, tensors=tuple(replace(t, known=t.pruned) for t in manifest.tensors))
+
+
+@lru_cache(maxsize=1024)
+def dense(manifest: Manifest) -> Manifest:
+    """The counts with every entry stored."""
+    tensors = tuple(replace(t, nonzero=t.size, known=False) for t in manifest.tensors)
+    return replace(manifest, tensors=tensors)
 
 
 class AveragedSGD(Generic[O_co]):
@@ -94,7 +120,7 @@ class AveragedSGD(Generic[O_co]):
         "train": _as_before,
         "share": _as_before,
         "adopt": _as_received,
-        "aggregate": _as_before,
+        "aggregate": _as_averaged,
         "mix": _as_before,
     }
     heavy: ClassVar[frozenset[str]] = frozenset({"train", "score"})
@@ -102,7 +128,7 @@ class AveragedSGD(Generic[O_co]):
     def __init__(self, options: O_co, problem: Problem) -> None:
         self.options = options
         self.problem = problem
-        self._trainings: dict[tuple[Manifest, int, int], Workload] = {}
+        self._trainings: dict[tuple[Manifest, int, int, int], Workload] = {}
 
     @property
     def name(self) -> str:
@@ -119,41 +145,66 @@ class AveragedSGD(Generic[O_co]):
 
     def train_all(self, turns: Sequence[tuple[ModelState, Turn]]) -> list[ModelState]:
         """Several local updates, side by side; each as `train` alone would make it."""
-        problem = self.problem
-        trainings = []
-        for state, turn in turns:
-            data = problem.data_of(turn.client)
-            batches = turn_batches(problem.local, len(data), turn, problem.seed)
-            start = Training(tensors=state.tensors, masks=state.masks, data=data, batches=batches)
-            trainings.append(start)
-        trained = train(problem.network, problem.local, trainings)
+        trainings = [self.begin(state, turn) for state, turn in turns]
+        trained = train(self.problem.network, self.problem.local, trainings)
         return [
-            replace(state, tensors=tensors, samples=len(training.data))
-            for tensors, training, (state, _) in zip(trained, trainings, turns, strict=True)
+            self.end(replace(state, samples=len(training.data)), turn, done)
+            for done, training, (state, turn) in zip(trained, trainings, turns, strict=True)
         ]
+
+    def begin(self, state: ModelState, turn: Turn) -> Training:
+        """What a turn's training starts from."""
+        problem = self.problem
+        data = problem.data_of(turn.client)
+        return Training(
+            tensors=state.tensors,
+            masks=state.masks,
+            data=data,
+            batches=turn_batches(problem.local, len(data), turn, problem.seed),
+            rule=self.rule(turn),
+        )
+
+    def rule(self, turn: Turn) -> Rule:
+        """How a turn's steps go."""
+        return Rule(rate=self.problem.local.rate_in(turn.index), terms=self.problem.objective)
+
+    def end(self, state: ModelState, turn: Turn, trained: Trained) -> ModelState:
+        """A client's or peer's state after a turn, from the one before."""
+        return replace(state, tensors=trained.tensors)
 
     def share(self, state: ModelState) -> Payload:
         """All of the model."""
-        return self.sent(Payload(state.tensors, state.masks))
+        return self.sent(Payload(state.tensors, state.structure, known=state.known))
 
     def sent(self, payload: Payload) -> Payload:
         """What arrives of a payload: all that `share` returns goes through here."""
         return payload
 
     def adopt(self, state: ModelState | None, received: Received[Payload]) -> ModelState:
-        """The server's model replaces the client's."""
-        return ModelState(tensors=received.payload.tensors, masks=received.payload.masks)
+        """The server's model replaces the client's; what it has sent, the server knows."""
+        payload = received.payload
+        return ModelState(
+            tensors=payload.tensors, masks=payload.masks, known=payload.masks is not None
+        )
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of the updates."""
-        return self._averaged(state, [], received)
+        informed = state.informed | {r.sender.index for r in received}
+        everybody = state.masks is not None and len(informed) == self.problem.clients
+        return self.settle(
+            replace(self._averaged(state, [], received), informed=informed, known=everybody)
+        )
 
     def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of a peer's own model and its neighbours'.
 
         With ``uniform`` on a ring, the doubly stochastic weights 1/3 of Lian et al. 2017.
         """
-        return self._averaged(state, [(state.tensors, state.samples)], received)
+        return self.settle(self._averaged(state, [(state.tensors, state.samples)], received))
+
+    def settle(self, mean: ModelState) -> ModelState:
+        """What a server or peer makes of a mean: nothing, unless it prunes."""
+        return mean
 
     def _averaged(
         self,
@@ -182,9 +233,16 @@ class AveragedSGD(Generic[O_co]):
         """The dense model."""
         return manifest_of(self.problem.initial_tensors(), None)
 
-    def training(self, state: Manifest, *, steps: int, samples: int) -> Workload:
+    @property
+    def bytes_per_weight(self) -> int:
+        """Memory traffic of a step for each parameter, beside the data's loss and its descent."""
+        return sum(term.bytes_per_weight for term in self.problem.objective)
+
+    def training(
+        self, state: Manifest, *, steps: int, samples: int, moved_bytes: int = 0
+    ) -> Workload:
         """The workload of training a model with these counts on a client; worked out once."""
-        known = self._trainings.get((state, steps, samples))
+        known = self._trainings.get((state, steps, samples, moved_bytes))
         if known is not None:
             return known
         stored = {t.name: t for t in state.tensors}
@@ -205,8 +263,9 @@ class AveragedSGD(Generic[O_co]):
             samples=samples,
             batch=min(samples, self.problem.local.batch_size),
             slots=1 if self.problem.local.momentum else 0,
+            moved_bytes=moved_bytes,
         )
-        self._trainings[state, steps, samples] = work
+        self._trainings[state, steps, samples, moved_bytes] = work
         return work
 
     def storage(self, kind: Kind, *, pruned: bool) -> Storage:

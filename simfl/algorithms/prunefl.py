@@ -25,10 +25,9 @@ from simfl.learning.problem import Problem
 from simfl.learning.sgd import Training, epoch_batches, train
 from simfl.learning.state import ModelState, Payload, Received
 from simfl.options import Positive, Share
-from simfl.pruning.masks import drop_smallest, full, remaining_after
+from simfl.pruning.masks import drop_smallest, full, over, remaining_after
 from simfl.pruning.scores import magnitude, random
 from simfl.registry import ALGORITHMS
-from simfl.tensors import Masks, NamedTensors
 from simfl.work import Kind, Manifest, Storage, Workload
 
 MAX_LEVEL = 30
@@ -81,9 +80,11 @@ def _initial_work(algorithm: PruneFL) -> Workload:
     return replace(work, sessions=options.level, moved_bytes=moved)
 
 
-def _aggregate_counts(algorithm: PruneFL, state: Manifest, _received: Any) -> Manifest | None:
+def _aggregate_counts(algorithm: PruneFL, state: Manifest, received: Any) -> Manifest | None:
     """Which federations prune, and what that leaves, is seen in the state only."""
-    return None if algorithm.options.federated else state
+    if algorithm.options.federated:
+        return None
+    return AveragedSGD.counts["aggregate"](algorithm, state, received)
 
 
 @ALGORITHMS.register("prunefl", options=PruneFLOptions)
@@ -131,14 +132,15 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
                 start = Training(
                     tensors=state.tensors, masks=state.masks, data=samples, batches=batches
                 )
-                state = replace(state, tensors=train(problem.network, local, [start])[0])
+                [trained] = train(problem.network, local, [start])
+                state = replace(state, tensors=trained.tensors)
             score = magnitude if options.initial != "random" else _with(generator)
             state = self._next_level(state, score)
         return state
 
-    def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
-        """The mean; federated pruning takes a level more every `prune_every` federations."""
-        options, mean = self.options, super().aggregate(state, received)
+    def settle(self, mean: ModelState) -> ModelState:
+        """Federated pruning takes a level more every `prune_every` federations."""
+        options = self.options
         due = options.federated and mean.rounds % options.prune_every == 0
         if due and mean.level < (options.final_level or 0):
             return self._next_level(mean, magnitude)
@@ -193,9 +195,7 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         views = {name: mask.clone() for name, mask in masks.views.items()}
         for name, rate in self._rates().items():
             views[name] = drop_smallest(views[name], score(state.tensors[name]), rate)
-        kept = Masks(masks.layout, torch.cat([view.reshape(-1) for view in views.values()]))
-        tensors = NamedTensors(state.tensors.layout, state.tensors.flat * kept.flat)
-        return replace(state, tensors=tensors, masks=kept, level=state.level + 1)
+        return replace(state.under(over(masks.layout, views)), level=state.level + 1)
 
     def _rates(self) -> dict[str, float]:
         """Rate by weight name; Table 1's where the scenario gives none."""

@@ -9,9 +9,9 @@ bits do not depend on who is beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from simfl.learning.network import Loss
 _EVALUATED: Final = 500
 _SHAPES: Final = 16
 _BORDER: Final = 16  # numbers: 64 bytes
+_FEW_CHANNELS: Final = 128  # in x out; with more, a matrix product is faster than rows
+_ROW_SIDES: Final = (3, 5)
 Views = Mapping[str, Tensor]
 
 
@@ -143,6 +145,65 @@ class _Conv(_Layer):
         return out[:, :, pad : shape[2] - pad, pad : shape[3] - pad]
 
 
+class _RowConv(_Layer):
+    """A convolution of few channels by rows, in compiled code, stride 1."""
+
+    def __init__(self, name: str, module: nn.Conv2d, *, first: bool) -> None:
+        # compiled code takes a second to load: only where it is used
+        from simfl.learning import rows
+
+        super().__init__()
+        self._rows = rows
+        self._weight_name, self._bias_name = f"{name}.weight", f"{name}.bias"
+        self._pad, self._size = int(module.padding[0]), module.kernel_size[0]
+        self._first = first
+
+    def bind(self, weights: Views, targets: Views) -> None:
+        self._weight, self._bias = weights[self._weight_name], weights[self._bias_name]
+        self._to_weight, self._to_bias = targets[self._weight_name], targets[self._bias_name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        models, channels, height, width, batch = x.shape
+        pad, less = self._pad, self._size - 1
+        high, wide = height + 2 * pad, width + 2 * pad
+        # only its inside is ever written
+        padded = self._memory("padded", (models, channels, high, wide, batch), x)
+        padded[:, :, pad : pad + height, pad : pad + width].copy_(x)
+        shape = (models, self._weight.shape[1], high - less, wide - less, batch)
+        out = self._memory("out", shape, x)
+        self._padded, self._shape = padded, shape
+        stacks = padded.flatten(3), self._weight, self._bias, out.flatten(3)
+        for image, weight, bias, into in _parts(*stacks):
+            self._rows.forward(image, weight, bias, batch, into)
+        return out
+
+    def backward(self, g: Tensor, keep: float, scale: float) -> Tensor:
+        g, batch = g.reshape(self._shape), self._shape[4]
+        out = g if self._first else self._by_input(g)
+        by_weight = self._memory("by weight", self._weight.shape, g)
+        for image, by_output, into in _parts(self._padded.flatten(3), g.flatten(3), by_weight):
+            self._rows.by_weight(image, by_output, batch, into)
+        _into(self._to_weight, by_weight, keep, scale)
+        _into(self._to_bias, g.flatten(2).sum(2), keep, scale)
+        return out
+
+    def _by_input(self, g: Tensor) -> Tensor:
+        less, pad, (*some, wide, batch) = self._size - 1, self._pad, self._shape
+        # only its inside is ever written
+        widened = self._memory("widened", (*some, wide + 2 * less, batch), g)
+        widened[:, :, :, less : less + wide].copy_(g)
+        out = self._memory("by input", self._padded.shape, g)
+        for by_output, weight, into in _parts(widened.flatten(3), self._weight, out.flatten(3)):
+            self._rows.by_input(by_output, weight, batch, into)
+        high, width = out.shape[2:4]
+        return out[:, :, pad : high - pad, pad : width - pad]
+
+
+def _parts(*stacks: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Model by model, for compiled code, the part of each stack that is its own."""
+    return zip(*([part.numpy() for part in stack] for stack in stacks), strict=True)
+
+
 class _ReLU(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         self._y = x.relu_()
@@ -215,8 +276,8 @@ class ChainNetwork:
         parameters = dict(module.named_parameters())
         self._shapes = {name: tuple(p.shape) for name, p in parameters.items()}
         self._sizes = [p.numel() for p in parameters.values()]
-        self._layers = _layers(module)
-        self._images = isinstance(self._layers[0], _Conv)
+        self._layers = _layers(module, by_rows=torch.device(device).type == "cpu")
+        self._images = isinstance(self._layers[0], _Conv | _RowConv)
         self._device = device
         self._make(1)
 
@@ -306,13 +367,15 @@ def _is_image_layer(layer: nn.Module) -> bool:
     return square and padding and plain and layer.bias is not None and layer.padding_mode == "zeros"
 
 
-def _layers(module: nn.Sequential) -> list[_Layer]:
+def _layers(module: nn.Sequential, *, by_rows: bool) -> list[_Layer]:
     found: list[_Layer] = []
     for name, layer in module.named_children():
         if isinstance(layer, nn.Linear):
             found.append(_Linear(name, first=not found))
         elif isinstance(layer, nn.Conv2d):
-            found.append(_Conv(name, layer, first=not found))
+            small = layer.in_channels * layer.out_channels <= _FEW_CHANNELS
+            rows = by_rows and small and layer.kernel_size[0] in _ROW_SIDES
+            found.append((_RowConv if rows else _Conv)(name, layer, first=not found))
         elif isinstance(layer, nn.MaxPool2d):
             # ReLU after pooling is the same, on a quarter of the entries
             before = found.pop() if isinstance(found[-1], _ReLU) else None

@@ -1,7 +1,7 @@
 """Accuracy and loss on the test set."""
 
 from simfl.learning.network import loss_of
-from simfl.learning.problem import Problem
+from simfl.learning.problem import ClientData, Problem
 from simfl.learning.state import ModelState, Score
 
 _BATCH = 2000
@@ -19,3 +19,11 @@ def evaluate(problem: Problem, state: ModelState) -> Score:
         right += int((output.argmax(1) == classes).sum())
         total_loss += float(loss_of(problem.local.loss, output, targets)) * len(inputs)
     return Score(accuracy=right / len(test), loss=total_loss / len(test))
+
+
+def share_right(problem: Problem, state: ModelState, data: ClientData) -> float:
+    """The share of some samples that a model classifies right."""
+    problem.network.load([state.tensors.flat])
+    found = problem.network.logits(data.inputs).argmax(1)
+    classes = data.targets if data.targets.dim() == 1 else data.targets.argmax(1)
+    return float((found == classes).float().mean())

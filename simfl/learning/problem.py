@@ -17,6 +17,7 @@ from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.models.base import Architecture, initialise
+from simfl.objectives.base import Term
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -34,6 +35,15 @@ class LocalUpdate:
     loss: Loss = "cross_entropy"
     gradients: Literal["fresh", "accumulate"] = "fresh"
     order: Literal["shuffled", "sequential"] = "shuffled"
+    rate_decay: float = 1.0
+
+    def rate_in(self, turn: int) -> float:
+        """The learning rate of a turn; turns count from 1.
+
+        >>> LocalUpdate(learning_rate=0.5, batch_size=1, steps=1, rate_decay=0.5).rate_in(3)
+        0.125
+        """
+        return self.learning_rate * self.rate_decay ** (turn - 1)
 
     def steps_on(self, samples: int) -> int:
         """Steps of one turn on that many samples."""
@@ -83,6 +93,7 @@ class Problem(Cached):
 
     Attributes:
         seed: the scenario's; every random draw derives from it by logical coordinates.
+        objective: terms of every local update's loss, beside the data's.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
@@ -91,6 +102,7 @@ class Problem(Cached):
     clients: int
     local: LocalUpdate
     seed: int
+    objective: tuple[Term, ...] = ()
     device: str = "cpu"
 
     @cached_property
@@ -104,6 +116,7 @@ class Problem(Cached):
                 self.dataset.digest(),
                 self.clients,
                 self.local,
+                self.objective,
                 self.seed,
             )
         )

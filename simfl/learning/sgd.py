@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +12,30 @@ from torch import Tensor
 from simfl.keys import seed_of
 from simfl.learning.network import Network
 from simfl.learning.problem import ClientData, LocalUpdate
+from simfl.objectives.base import Point, Term
 from simfl.tensors import Masks, NamedTensors
 from simfl.work import Turn
+
+Watched = Literal["turn", "last_step"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How the steps of a training differ from plain SGD; trainings of one rule can be stacked.
+
+    Attributes:
+        rate: the learning rate; None for the local update's own.
+        terms: of the loss, beside the data's.
+        feedback: pruned weights live on: each step takes its gradient at the pruned model and
+            applies it to the dense one (Long et al. 2023, eq. 5). Else they stay zero (eq. 7).
+        watch: which gradients of the data's loss to give back: their sum over the ``turn``, or that
+            of the ``last_step``; by all parameters, pruned ones too.
+    """
+
+    rate: float | None = None
+    terms: tuple[Term, ...] = ()
+    feedback: bool = False
+    watch: Watched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,75 +43,113 @@ class Training:
     """What one training starts from.
 
     Attributes:
-        tensors: the model; not changed. Pruned entries are zero.
+        tensors: the model; not changed. Pruned entries are zero, but with feedback.
         masks: which weights there are; None for all of them.
         data: what the batches index.
         batches: one per step.
+        rule: how its steps go.
     """
 
     tensors: NamedTensors
     masks: Masks | None
     data: ClientData
     batches: Sequence[Tensor | slice]
+    rule: Rule = Rule()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Samples per step; trainings of one shape can run side by side."""
+        """Samples per step; trainings of one shape and rule can run side by side."""
         return tuple(b.stop - b.start if isinstance(b, slice) else len(b) for b in self.batches)
 
 
-def train(net: Network, local: LocalUpdate, trainings: Sequence[Training]) -> list[NamedTensors]:
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What one training ended with.
+
+    Attributes:
+        gradient: what its rule watched, (parameters,).
+    """
+
+    tensors: NamedTensors
+    gradient: Tensor | None = None
+
+
+def train(net: Network, local: LocalUpdate, trainings: Sequence[Training]) -> list[Trained]:
     """Run SGD; each training's result is the same whichever others it runs beside.
 
-    Pruned weights are zero and stay zero.
-
     Args:
-        net: the network; whatever it held is overwritten. Trainings of the same shape are stacked,
-            as many as it takes.
+        net: the network; whatever it held is overwritten. Trainings of the same shape and rule are
+            stacked, as many as it takes.
         local: the loss and the optimiser's options.
         trainings: independent of each other.
 
     Returns:
-        The trained tensors, in the order given.
+        What each ended with, in the order given.
 
     Source: SGD with momentum and weight decay as in torch.optim.SGD. With gradients
-    ``accumulate``, PruneFL's public client: zeroed once, step j applies g_1 + ... + g_j.
+    ``accumulate``, PruneFL's public client: zeroed once, step j applies g_1 + ... + g_j; loss terms
+    do not accumulate.
     """
-    trained: dict[int, NamedTensors] = {}
-    shapes = [training.shape for training in trainings]
-    by_shape = sorted(range(len(trainings)), key=shapes.__getitem__)
-    for _, alike in groupby(by_shape, key=shapes.__getitem__):
-        for group in _cut(list(alike), net.widest):
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for number, training in enumerate(trainings):
+        alike.setdefault((training.shape, training.rule), []).append(number)
+    trained: dict[int, Trained] = {}
+    for numbers in alike.values():
+        for group in _cut(numbers, net.widest):
             together = _train_together(net, local, [trainings[i] for i in group])
             trained.update(zip(group, together, strict=True))
     return [trained[i] for i in range(len(trainings))]
 
 
-def _train_together(
-    net: Network, local: LocalUpdate, trainings: list[Training]
-) -> list[NamedTensors]:
+def _train_together(net: Network, local: LocalUpdate, trainings: list[Training]) -> list[Trained]:
     net.load([training.tensors.flat for training in trainings])
-    weights, masks = net.weights, _stacked_masks(trainings)
-    plain = not (local.momentum or local.weight_decay) and local.gradients == "fresh"
-    velocity = torch.zeros_like(weights) if local.momentum else None
+    rule, layout = trainings[0].rule, trainings[0].tensors.layout
+    rate = local.learning_rate if rule.rate is None else rule.rate
+    masks = _stacked_masks(trainings)
+    at = net.weights
+    kept = None if masks is None or not rule.feedback else masks[:, : at.shape[1]]
+    weights = at if kept is None else at.clone()
+    start = at.clone() if rule.terms else at
+    plain = _is_plain(local, rule) and kept is None
+    velocity = torch.zeros_like(at) if local.momentum else None
+    watched = torch.zeros_like(at) if rule.watch else None
     for step, batches in enumerate(zip(*(t.batches for t in trainings), strict=True)):
         pairs = list(zip(trainings, batches, strict=True))
         inputs = _stack([training.data.inputs[batch] for training, batch in pairs])
         targets = _stack([training.data.targets[batch] for training, batch in pairs])
+        if kept is not None:
+            torch.mul(weights, kept, out=at)
         if plain:
-            net.descend(inputs, targets, local.loss, local.learning_rate)
+            net.descend(inputs, targets, local.loss, rate)
         else:
             add = step > 0 and local.gradients == "accumulate"
             gradient = net.gradient(inputs, targets, local.loss, add=add)
+            if watched is not None:
+                watched = watched + gradient if rule.watch == "turn" else gradient.clone()
+            if rule.terms:
+                # the network's own, to which its next step may add
+                gradient = gradient.clone()
+                point = Point(at=at, dense=weights, start=start, layout=layout)
+                for term in rule.terms:
+                    term.add_to(gradient, point)
             if local.weight_decay:
                 gradient = gradient.add(weights, alpha=local.weight_decay)
             if velocity is not None:
                 gradient = velocity.mul_(local.momentum).add_(gradient)
-            weights.add_(gradient, alpha=-local.learning_rate)
-        if masks is not None:
+            weights.add_(gradient, alpha=-rate)
+        if masks is not None and kept is None:
             net.packed.mul_(masks)
-    rows = zip(trainings, net.packed, strict=True)
-    return [NamedTensors(training.tensors.layout, row.clone()) for training, row in rows]
+    if kept is not None:
+        at.copy_(weights)
+    gradients = [None] * len(trainings) if watched is None else [row.clone() for row in watched]
+    rows = zip(net.packed, gradients, strict=True)
+    return [Trained(NamedTensors(layout, row.clone()), gradient) for row, gradient in rows]
+
+
+def _is_plain(local: LocalUpdate, rule: Rule) -> bool:
+    """Whether a step subtracts the gradient of the data's loss, and nothing else."""
+    more = local.momentum or local.weight_decay or rule.terms or rule.watch
+    return not more and local.gradients == "fresh"
 
 
 def _stacked_masks(trainings: list[Training]) -> Tensor | None:

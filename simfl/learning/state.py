@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from simfl.memo import Received
+from simfl.pruning.masks import applied
 from simfl.tensors import Masks, NamedTensors, Payload, manifest_of
 from simfl.work import Manifest, Participant, Turn
 
@@ -16,20 +18,42 @@ class ModelState:
     """A model: its tensors, and its masks where it was pruned.
 
     Attributes:
+        revived: whether entries outside the masks are not zero: a client's, trained with feedback.
         level: how often it was pruned (PruneFL's level).
         rounds: how often it was aggregated or mixed.
         samples: what the client or peer that trained it holds; 0 before.
+        informed: of a server, the clients that have its masks.
+        known: whether all that it will be sent to know its masks.
     """
 
     tensors: NamedTensors
     masks: Masks | None = None
+    revived: bool = False
     level: int = 0
     rounds: int = 0
     samples: int = 0
+    informed: frozenset[int] = frozenset()
+    known: bool = False
+
+    def under(self, masks: Masks) -> Self:
+        """The same under new masks, which nobody else has yet."""
+        return replace(
+            self,
+            tensors=applied(self.tensors, masks),
+            masks=masks,
+            revived=False,
+            informed=frozenset(),
+            known=False,
+        )
+
+    @property
+    def structure(self) -> Masks | None:
+        """Which entries are stored, and travel; None for all of them."""
+        return None if self.revived else self.masks
 
     def manifest(self) -> Manifest:
         """Its counts."""
-        return manifest_of(self.tensors, self.masks)
+        return manifest_of(self.tensors, self.structure, known=self.known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,11 @@ class LayerInfo:
     macs: int
     output: bool = False
 
+    @property
+    def shortcut(self) -> bool:
+        """Whether it is the projection beside a residual block, by its name in torchvision."""
+        return ".downsample." in self.weight
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:

@@ -1,14 +1,35 @@
 """Masks: which entries of a tensor stay. Pure."""
 
+from collections.abc import Iterable, Mapping
+
 import torch
 from torch import Tensor
 
-from simfl.tensors import Layout, Masks
+from simfl.tensors import Layout, Masks, NamedTensors
 
 
 def full(layout: Layout, device: torch.device | str = "cpu") -> Masks:
     """Masks that keep everything."""
     return Masks(layout, torch.ones(layout.size, device=device))
+
+
+def over(layout: Layout, views: Mapping[str, Tensor]) -> Masks:
+    """Masks over a whole layout: those given, and 1 elsewhere."""
+    some = next(iter(views.values()), None)
+    kept = full(layout, "cpu" if some is None else some.device)
+    for name, mask in views.items():
+        kept.views[name].copy_(mask)
+    return kept
+
+
+def applied(tensors: NamedTensors, masks: Masks) -> NamedTensors:
+    """The tensors with zeros where the masks are 0."""
+    return NamedTensors(tensors.layout, tensors.flat * masks.flat)
+
+
+def support(tensors: NamedTensors, names: Iterable[str]) -> Masks:
+    """Masks that keep what is not zero of some tensors, and all of the others."""
+    return over(tensors.layout, {name: (tensors[name] != 0).float() for name in names})
 
 
 def remaining_after(kept: int, rate: float) -> int:

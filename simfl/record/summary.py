@@ -104,10 +104,17 @@ def summarise(trace: Trace) -> Summary:
         radio_missing=bool(spent["radio_missing"].reindex(others, fill_value=False).any()),
         target_joules=trace.joules_to_accuracy(target, consecutive) if target else float("nan"),
         server_joules=float(spent["joules"].reindex(trace.nodes["node"][served]).sum(min_count=1)),
-        size=int(max(trace.manifests.groupby("manifest")["size"].sum(), default=0)),
+        size=_size(trace),
         nonzero=_last(curve["nonzero"]),
         repeats=spreads(trace),
     )
+
+
+def _size(trace: Trace) -> int:
+    """Parameters of the model: a message may hold more."""
+    first = trace.activities["manifest"].head(1)
+    manifests = trace.manifests
+    return int(manifests["size"][manifests["manifest"].isin(first)].sum())
 
 
 def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:

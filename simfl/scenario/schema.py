@@ -94,6 +94,12 @@ class AlgorithmChoice(Named):
     registry: ClassVar[plugins.Registry[Any]] = plugins.ALGORITHMS
 
 
+class TermChoice(Named):
+    """A term of the loss."""
+
+    registry: ClassVar[plugins.Registry[Any]] = plugins.OBJECTIVES
+
+
 class CodecChoice(Named):
     """Which codec."""
 
@@ -158,6 +164,7 @@ class Local(Options):
             step j applies the sum of the first j gradients (PruneFL's public client, Jan 2020).
         order: ``shuffled`` draws a permutation each pass; ``sequential`` walks the client's slice
             as it was dealt, turn after turn (PruneFL's public client).
+        rate_decay: factor of the learning rate from one round to the next.
     """
 
     optimizer: Literal["sgd"] = "sgd"
@@ -170,6 +177,7 @@ class Local(Options):
     loss: Literal["cross_entropy", "bce_with_logits"] = "cross_entropy"
     gradients: Literal["fresh", "accumulate"] = "fresh"
     order: Literal["shuffled", "sequential"] = "shuffled"
+    rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _one_length(self) -> Local:
@@ -179,12 +187,22 @@ class Local(Options):
 
 
 class Learning(Options):
-    """What is learnt."""
+    """What is learnt.
+
+    Attributes:
+        objective: terms of the local loss, beside the data's and the algorithm's own.
+    """
 
     dataset: Dataset
     model: ModelChoice
     algorithm: AlgorithmChoice
     local: Local
+    objective: tuple[TermChoice, ...] = ()
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _as_tuple(cls, terms: object) -> object:
+        return tuple(terms) if isinstance(terms, list) else terms
 
 
 class DeviceGroup(Options):
@@ -362,6 +380,7 @@ class Scenario(Options):
         data = self.model_dump(mode="json")
         data["learning"]["model"] = self.learning.model.written()
         data["learning"]["algorithm"] = self.learning.algorithm.written()
+        data["learning"]["objective"] = [term.written() for term in self.learning.objective]
         data["platform"]["network"] = self.platform.network.written()
         for part in ("topology", "protocol", "codec"):
             data[part] = getattr(self, part).written()
@@ -377,7 +396,7 @@ def json_schema() -> dict[str, Any]:
     schema = Scenario.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     choices: tuple[type[Plugged], ...] = (
-        *(ModelChoice, AlgorithmChoice, CodecChoice),
+        *(ModelChoice, AlgorithmChoice, TermChoice, CodecChoice),
         *(TopologyChoice, ProtocolChoice, NetworkChoice),
     )
     for choice in choices:

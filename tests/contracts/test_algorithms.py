@@ -290,7 +290,8 @@ def test_prunefl_trains_what_is_left_before_each_level(make_problem: MakeProblem
     samples = problem.samples(build("prunefl", problem)._server_samples())
     batches = epoch_batches(len(samples), problem.local.batch_size, 2)
     start = Training(tensors=one.tensors, masks=one.masks, data=samples, batches=batches)
-    [trained] = train(problem.network, problem.local, [start])
+    [done] = train(problem.network, problem.local, [start])
+    trained = done.tensors
     assert torch.equal(two.tensors.flat, trained.flat * two.masks.flat)
     assert not two.masks.flat[one.masks.flat == 0].any()
 

@@ -49,7 +49,7 @@ class Setting:
         training = Training(tensors=start, masks=masks, data=self.data, batches=batches)
         [after] = train(AutogradNetwork(self.network()), local, [training])
         assert torch.equal(start.flat, before)
-        return after.flat
+        return after.tensors.flat
 
     def by_torch(self, masks: Masks | None, steps: int, **options: float) -> Iterator[Tensor]:
         """The parameters after each step of torch.optim.SGD."""
@@ -131,7 +131,7 @@ def test_one_turn_leaves_nothing_for_the_next() -> None:
     def turn() -> Tensor:
         batches = [slice(0, 4), slice(4, 8)]
         start = Training(tensors=setting.start, masks=None, data=setting.data, batches=batches)
-        return train(net, local, [start])[0].flat
+        return train(net, local, [start])[0].tensors.flat
 
     assert torch.equal(turn(), turn())
 
@@ -232,7 +232,7 @@ def test_a_turn_on_the_problem_is_its_batches(make_problem: Callable[..., Proble
     def trained(turn: Turn) -> Tensor:
         batches = turn_batches(problem.local, len(data), turn, problem.seed)
         training = Training(tensors=start, masks=None, data=data, batches=batches)
-        return train(problem.network, problem.local, [training])[0].flat
+        return train(problem.network, problem.local, [training])[0].tensors.flat
 
     assert torch.equal(trained(Turn(2, 1)), trained(Turn(2, 1)))
     assert not torch.equal(trained(Turn(2, 1)), trained(Turn(2, 2)))

@@ -1,0 +1,38 @@
+"""FedProx: FedAvg whose turns stay near the model that they began with.
+
+Source: Li et al. 2020, Algorithm 2, with all clients doing all of their work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+
+from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.learning.problem import Problem
+from simfl.objectives.proximal import Form, Proximal
+from simfl.registry import ALGORITHMS
+
+
+class FedProxOptions(FedAvgOptions):
+    """How near.
+
+    Attributes:
+        mu: the weight of (mu / 2) ||w - w_received||^2.
+        form: ``public_code`` is the no-op that FedDIP's and FedDST's repositories run under this
+            name; see `simfl.objectives.proximal`.
+    """
+
+    mu: Annotated[float, Field(ge=0)]
+    form: Form = "squared"
+
+
+@ALGORITHMS.register("fedprox", options=FedProxOptions)
+class FedProx(AveragedSGD[FedProxOptions]):
+    """FedAvg with a proximal term; what travels is the same."""
+
+    def __init__(self, options: FedProxOptions, problem: Problem) -> None:
+        term = Proximal(mu=options.mu, form=options.form)
+        super().__init__(options, replace(problem, objective=(*problem.objective, term)))

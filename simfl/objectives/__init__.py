@@ -1,0 +1,1 @@
+"""Loss terms beside the data's loss, one file each; they compose."""

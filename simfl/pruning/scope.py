@@ -1,0 +1,108 @@
+"""Scopes: over which weights a rule to prune is taken together. Pure.
+
+What goes is chosen by torch.nn.utils.prune's own classes, so that masks are theirs, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.nn.utils import prune
+
+Weights = Mapping[str, Tensor]
+MaskViews = dict[str, Tensor]
+
+
+def smallest_of_all(weights: Weights, share: float) -> MaskViews:
+    """Global, unstructured: the smallest magnitudes of all weights taken together go.
+
+    Args:
+        weights: by name; they are ranked in this order.
+        share: of them all to prune, in [0, 1]; rounded to a count.
+
+    Returns:
+        Masks of 1 and 0, by name. Source: torch.nn.utils.prune.global_unstructured.
+
+    >>> smallest_of_all({"a": torch.tensor([1.0, -4.0]), "b": torch.tensor([2.0, 3.0])}, 0.5)
+    {'a': tensor([0., 1.]), 'b': tensor([0., 1.])}
+    """
+    flat = torch.cat([weight.reshape(-1) for weight in weights.values()])
+    kept = _smallest(flat, share)
+    parts = kept.split([weight.numel() for weight in weights.values()])
+    return {n: p.view_as(w) for (n, w), p in zip(weights.items(), parts, strict=True)}
+
+
+def smallest_of_each(weights: Weights, share: float) -> MaskViews:
+    """Local, unstructured: the smallest magnitudes of each tensor go.
+
+    Source: torch.nn.utils.prune.l1_unstructured.
+    """
+    return {name: _smallest(weight, share) for name, weight in weights.items()}
+
+
+def rows_of_each(weights: Weights, share: float) -> MaskViews:
+    """Local, structured: the rows (filters, neurons) of each tensor whose L1 norms are smallest go.
+
+    Source: torch.nn.utils.prune.ln_structured with n = 1 and dim = 0.
+    """
+    rule = prune.LnStructured(amount=share, n=1, dim=0)
+    return {
+        name: rule.compute_mask(weight, torch.ones_like(weight)) for name, weight in weights.items()
+    }
+
+
+def _smallest(weight: Tensor, share: float) -> Tensor:
+    mask: Tensor = prune.L1Unstructured(amount=share).compute_mask(weight, torch.ones_like(weight))
+    return mask
+
+
+def erk_densities(
+    shapes: Mapping[str, Sequence[int]], density: float, power: float = 1.0
+) -> dict[str, float]:
+    """The density of each layer when a model's is given: large layers are thinned out more.
+
+    A layer's density is proportional to (sum of its dimensions / product of them)^power; layers
+    that would be denser than full are full, and the others make up for them.
+
+    Args:
+        shapes: of the weights, by name.
+        density: of all of them together, in [0, 1].
+        power: 0 is uniform.
+
+    Source: Evci et al. 2020 (RigL), section 3, Erdos-Renyi-Kernel; Mocanu et al. 2018.
+
+    >>> found = erk_densities({"a": (4, 4), "b": (40, 40)}, 0.2)
+    >>> {name: round(share, 3) for name, share in found.items()}
+    {'a': 1.0, 'b': 0.192}
+    """
+    raw = {name: (sum(shape) / prod(shape)) ** power for name, shape in shapes.items()}
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    full: set[str] = set()
+    while True:
+        open_ = [name for name in shapes if name not in full]
+        wanted = density * sum(sizes.values()) - sum(sizes[name] for name in full)
+        room = sum(raw[name] * sizes[name] for name in open_)
+        if not open_ or room == 0:
+            return dict.fromkeys(shapes, 1.0)
+        scale = wanted / room
+        highest = max(raw[name] for name in open_)
+        if scale * highest <= 1:
+            return {name: 1.0 if name in full else scale * raw[name] for name in shapes}
+        full |= {name for name in open_ if raw[name] == highest}
+
+
+def random_masks(
+    shapes: Mapping[str, Sequence[int]], densities: Mapping[str, float], generator: torch.Generator
+) -> MaskViews:
+    """Masks that keep a share of each tensor at random, rounded down."""
+    masks = {}
+    for name, shape in shapes.items():
+        size = prod(shape)
+        mask = torch.zeros(size)
+        kept = int(densities[name] * size)
+        mask[torch.randperm(size, generator=generator)[:kept]] = 1
+        masks[name] = mask.view(*shape)
+    return masks
