@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from simfl.algorithms.base import CountRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import Trained, Training
 from simfl.learning.state import ModelState, Turn
@@ -41,6 +41,12 @@ class ClientPruningOptions(FedAvgOptions):
         spare_classifier: leave the last layer alone. Of a classifier ``lsp`` removes rows, that is,
             whole classes.
     """
+
+    examples: ClassVar[Examples] = (
+        {"method": "gup", "rate": 0.5},
+        {"method": "lup", "rate": 0.3, "spare_classifier": True},
+        {"method": "lsp", "rate": 0.4},
+    )
 
     method: Literal["gup", "lup", "lsp"]
     rate: Share

@@ -20,6 +20,8 @@ from simfl.work import Kind, Manifest, Storage, Workload
 
 _FLOAT_BYTES = 4
 
+Examples = tuple[Mapping[str, Any], ...]
+
 
 class FedAvgOptions(Options):
     """How updates are averaged.
@@ -27,6 +29,9 @@ class FedAvgOptions(Options):
     Attributes:
         average: each client or peer by its ``samples``, or all alike (``uniform``).
     """
+
+    examples: ClassVar[Examples] = ({}, {"average": "uniform"})
+    """Small settings of every algorithm, with which the contract suite plays it."""
 
     average: Literal["samples", "uniform"] = "samples"
 

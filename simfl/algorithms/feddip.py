@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 
 from simfl.algorithms.base import CountRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions, dense
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions, dense
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import Rule, Trained, Training
@@ -56,6 +56,13 @@ class FedDIPOptions(FedAvgOptions):
         update: gradients of the pruned model go to the ``dense`` one (eq. 5), or to the ``pruned``
             one (eq. 7).
     """
+
+    examples: ClassVar[Examples] = (
+        {"horizon": 4, "reconfigure_every": 2, "penalty": 0.01},
+        {"horizon": 4, "penalty": 0.0, "first_mask": "server", "reconfigure_every": 2},
+        {"horizon": 4, "update": "pruned", "penalty_schedule": "public_code"},
+        {"horizon": 4, "penalty": 0.0, "initial_sparsity": 0.0},
+    )
 
     horizon: Positive
     initial_sparsity: Share = 0.5

@@ -6,11 +6,11 @@ Source: Li et al. 2020, Algorithm 2, with all clients doing all of their work.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.learning.problem import Problem
 from simfl.objectives.proximal import Form, Proximal
 from simfl.registry import ALGORITHMS
@@ -24,6 +24,8 @@ class FedProxOptions(FedAvgOptions):
         form: ``public_code`` is the no-op that FedDIP's and FedDST's repositories run under this
             name; see `simfl.objectives.proximal`.
     """
+
+    examples: ClassVar[Examples] = ({"mu": 0.1}, {"mu": 0.1, "form": "public_code"})
 
     mu: Annotated[float, Field(ge=0)]
     form: Form = "squared"

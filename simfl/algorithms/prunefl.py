@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simfl.algorithms.base import CountRule, WorkRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.errors import OptionError, ProtocolError
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
@@ -52,6 +52,16 @@ class PruneFLOptions(FedAvgOptions):
             (public code).
         server_epochs: passes over them before each level (section 5).
     """
+
+    examples: ClassVar[Examples] = (
+        {"level": 1, "server_samples": 12, "server_epochs": 2},
+        {"level": 3, "initial": "initialization", "server_samples": 12},
+        {"level": 2, "initial": "random", "server_samples": 12},
+        {
+            **{"level": 2, "initial": "initialization", "federated": True},
+            **{"final_level": 4, "prune_every": 1, "server_samples": 12},
+        },
+    )
 
     average: Literal["samples", "uniform"] = "uniform"
     initial: Literal["sample_based", "initialization", "random"] = "sample_based"

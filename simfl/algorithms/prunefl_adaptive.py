@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from simfl.algorithms.base import CountRule, WorkRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.errors import OptionError, ProtocolError
 from simfl.learning.evaluate import share_right
 from simfl.learning.problem import ClientData, Problem
@@ -64,6 +64,17 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
         server_every: passes between two choices; it ends early after five in a row that change the
             density by at most a tenth.
     """
+
+    examples: ClassVar[Examples] = (
+        {"server_samples": 12, "server_passes": 9, "server_every": 1, "reconfigure_every": 2},
+        {
+            "target": "schedule",
+            "horizon": 4,
+            "importance": "last_step",
+            "server_passes": 0,
+            "reconfigure_every": 1,
+        },
+    )
 
     target: Literal["ratio", "schedule"] = "ratio"
     fixed: Duration = 6.246

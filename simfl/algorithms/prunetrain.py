@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from simfl.algorithms.base import CountRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.errors import OptionError
 from simfl.learning.network import loss_of
 from simfl.learning.problem import Problem
@@ -56,6 +56,11 @@ class PruneTrainOptions(FedAvgOptions):
         threshold: of ``channels``, a channel goes when none of its weights is as large.
         prune_every: of ``channels``, rounds between two looks.
     """
+
+    examples: ClassVar[Examples] = (
+        {"horizon": 4, "penalty": 0.01},
+        {"variant": "channels", "threshold": 0.2, "prune_every": 1},
+    )
 
     variant: Literal["magnitude", "channels"] = "magnitude"
     penalty: Annotated[float, Field(ge=0)] = 1e-3
@@ -126,7 +131,8 @@ class PruneTrain(AveragedSGD[PruneTrainOptions]):
     @property
     def bytes_per_weight(self) -> int:
         """The lasso's on top."""
-        return super().bytes_per_weight + self._lasso.bytes_per_weight
+        lasso = LayerNorms if self._by_magnitude else GroupLasso
+        return super().bytes_per_weight + lasso.bytes_per_weight
 
     @property
     def _by_magnitude(self) -> bool:

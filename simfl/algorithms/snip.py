@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, nll_loss
 
 from simfl.algorithms.base import WorkRule
-from simfl.algorithms.fedavg import AveragedSGD, FedAvgOptions
+from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.keys import seed_of
 from simfl.learning.state import ModelState
 from simfl.options import Positive, Share
@@ -38,6 +38,11 @@ class SnipOptions(FedAvgOptions):
         loss: the public code takes the negative log-likelihood of the raw outputs
             (``nll_on_outputs``), the paper ``cross_entropy``.
     """
+
+    examples: ClassVar[Examples] = (
+        {"sparsity": 0.8},
+        {"sparsity": 0.5, "probe": "initial", "loss": "nll_on_outputs", "samples": 7},
+    )
 
     sparsity: Share
     samples: Positive | None = None
