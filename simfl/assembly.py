@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform as host
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -17,17 +18,20 @@ from simfl.cost.population import Population
 from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
+from simfl.datasets.base import Dataset
 from simfl.devices import load_group, notes
-from simfl.errors import CostError, OptionError, ScenarioError
+from simfl.errors import CostError, OptionError
 from simfl.keys import Key, digest_of_files, key_of
+from simfl.learning.normalization import Normalization
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.networks.base import Ground, Wiring, wire
+from simfl.partitions.base import Partition
 from simfl.running import Parts
 from simfl.scenario import Scenario
 from simfl.scenario.schema import Plugged
 from simfl.strict import Where
 
-_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "pruning")
+_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "partitions", "pruning")
 _THREADS: Final = 1
 
 
@@ -108,7 +112,7 @@ def build(
     if clients > samples:
         message = f"{clients} clients for {samples} samples of {located.dataset.name}; give fewer"
         raise scenario.located(("platform", "devices"), message)
-    learning = scenario.learning
+    learning, choice = scenario.learning, scenario.learning.dataset
     problem = Problem(
         architecture=_plug(
             scenario,
@@ -119,10 +123,14 @@ def build(
         ),
         dataset=located.dataset,
         clients=clients,
+        partition=Partition(name=choice.partition.name, options=choice.partition.options),
+        normalization=_normalization(scenario, located.dataset),
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         seed=scenario.seed,
         device=device,
     )
+    with _placed(scenario, ("learning", "dataset", "partition")):
+        _ = problem.shares
     shortest, least = problem.shortest_batch(), problem.architecture.least_batch
     if shortest < least:
         message = (
@@ -151,15 +159,32 @@ def build(
 
 
 def _plug(scenario: Scenario, where: Where, choice: Plugged, *args: Any, **names: Any) -> Any:
-    """Build a plug-in; an option that does not fit is told with its place."""
-    try:
+    """Build a plug-in."""
+    with _placed(scenario, where):
         return choice.plugin().build(choice.options, *args, **names)
+
+
+@contextmanager
+def _placed(scenario: Scenario, where: Where) -> Iterator[None]:
+    """An option that does not fit is told with its place."""
+    try:
+        yield
     except OptionError as error:
-        raise _placed(scenario, where, error) from error
+        raise scenario.located((*where, *error.option.split(".")), error.message) from error
 
 
-def _placed(scenario: Scenario, where: Where, error: OptionError) -> ScenarioError:
-    return scenario.located((*where, *error.option.split(".")), error.message)
+def _normalization(scenario: Scenario, dataset: Dataset) -> Normalization | None:
+    choice, channels = scenario.learning.dataset.normalize, dataset.sample_shape[0]
+    if choice is None:
+        return None
+    for key, numbers in choice:
+        if len(numbers) not in (1, channels):
+            message = (
+                f"{len(numbers)} numbers for images of {channels} channels ({dataset.name}); "
+                "give one for each, or one for all"
+            )
+            raise scenario.located(("learning", "dataset", "normalize", key), message)
+    return Normalization(mean=tuple(choice.mean), std=tuple(choice.std))
 
 
 def _wiring(
@@ -183,10 +208,8 @@ def _wiring(
         radios_bps={n: d.radio.value for n, d in {**members, **kinds}.items() if d.radio},
         links_bps={node: d.radio.value for node, d in members.items() if d.radio},
     )
-    try:
+    with _placed(scenario, ("platform", "network")):
         return wire(choice.plugin().build, choice.options, ground)
-    except OptionError as error:
-        raise _placed(scenario, ("platform", "network"), error) from error
 
 
 def one_thread() -> None:

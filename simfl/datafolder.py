@@ -9,7 +9,7 @@ from pathlib import Path
 from simfl import registry
 from simfl.datasets.base import Dataset, DataSpec
 from simfl.errors import DataError
-from simfl.scenario.schema import Dataset as DatasetChoice
+from simfl.scenario.schema import DatasetChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
     Raises:
         DataError: a named folder lacks it, or it is nowhere and there is no fallback.
     """
-    spec: DataSpec = registry.DATASETS.get(choice.name).build()
+    spec: DataSpec = choice.plugin().build(choice.options)
     if not spec.files:
         return Located(dataset=spec.read(Path()), asked=choice.name, folder="")
     named = [("--data-dir", data_dir)] if data_dir else []
@@ -67,5 +67,6 @@ def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
             f"{choice.name} is not on this machine (looked for {cache / spec.files[0]}) and the "
             "scenario names no fallback; give --data-dir, or set learning.dataset.fallback=digits"
         )
-    stand_in: DataSpec = registry.DATASETS.get(choice.fallback).build()
+    plugin = registry.DATASETS.get(choice.fallback)
+    stand_in: DataSpec = plugin.build(plugin.options())
     return Located(dataset=stand_in.read(cache), asked=choice.name, folder="")

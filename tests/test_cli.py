@@ -208,6 +208,7 @@ def test_out_of_memory_names_device_model_and_the_level_that_fits(
         ("devices", "g3s_xlarge"),
         ("codecs", "coo"),
         ("datasets", "fashion_mnist"),
+        ("partitions", "iid"),
         ("topologies", "star"),
         ("protocols", "synchronous"),
         ("scenarios", "pi_lenet"),

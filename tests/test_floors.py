@@ -26,12 +26,13 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "codecs": (1, "", "numpy scipy torch"),
     "models": (1, "", "torch torchvision"),
     "datasets": (1, "", "numpy torch torchvision sklearn"),
+    "partitions": (1, "", "pydantic torch"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numba numpy pydantic pydantic_core"),
     "topologies": (1, "", "networkx"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
-    "learning": (2, "models datasets memo pruning", "torch"),
+    "learning": (2, "models datasets memo partitions pruning", "torch"),
     "events": (2, "cost memo", "simpy"),
     "algorithms": (3, "learning pruning", "pydantic torch"),
     "protocols": (4, "events topologies algorithms.base memo", "networkx simpy"),
@@ -44,7 +45,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "datafolder": (5, "datasets scenario", ""),
     "assembly": (
         5,
-        "cost datafolder devices learning networks running scenario",
+        "cost datafolder datasets devices learning networks partitions running scenario",
         "torch",
     ),
     "running": (
@@ -165,7 +166,17 @@ def test_no_torch_in(unit: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["learning", "algorithms", "models", "datasets", "pruning", "memo", "cost", "codecs"],
+    [
+        "learning",
+        "algorithms",
+        "models",
+        "datasets",
+        "partitions",
+        "pruning",
+        "memo",
+        "cost",
+        "codecs",
+    ],
 )
 def test_no_clock_in(unit: str) -> None:
     paths = [path for path in MODULES if unit_of(path) == unit]

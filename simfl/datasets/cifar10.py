@@ -24,7 +24,7 @@ _CLASSES: Final = 10
 
 
 @DATASETS.register("cifar10", options=NoOptions)
-def cifar10() -> DataSpec:
+def cifar10(_options: NoOptions) -> DataSpec:
     """From torchvision's ``cifar-10-batches-py``, else from the arrays in ``cifar10.npz``.
 
     The arrays are ``{train,test}_images``, uint8 (samples, 32, 32, 3), and ``{train,test}_labels``.

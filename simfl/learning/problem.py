@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from simfl.datasets.base import Dataset
-from simfl.datasets.partition import iid, iid_sizes
 from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
+from simfl.learning.normalization import Normalization
 from simfl.models.base import Architecture, initialise
+from simfl.partitions.base import Partition, Share
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -68,7 +69,7 @@ class LocalUpdate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientData:
-    """Samples to train on: inputs (samples, channels, height, width) in [0, 1], and targets."""
+    """Samples to train on: inputs (samples, channels, height, width), and targets."""
 
     inputs: Tensor
     targets: Tensor
@@ -82,6 +83,7 @@ class Problem(Cached):
     """What is learnt on what, how: everything that training is a function of, but the algorithm.
 
     Attributes:
+        normalization: what is done to images after they are put into [0, 1].
         seed: the scenario's; every random draw derives from it by logical coordinates.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
@@ -89,8 +91,10 @@ class Problem(Cached):
     architecture: Architecture
     dataset: Dataset
     clients: int
+    partition: Partition
     local: LocalUpdate
     seed: int
+    normalization: Normalization | None = None
     device: str = "cpu"
 
     @cached_property
@@ -103,16 +107,22 @@ class Problem(Cached):
                 self.dataset.name,
                 self.dataset.digest(),
                 self.clients,
+                self.partition.key,
+                self.normalization,
                 self.local,
                 self.seed,
             )
         )
 
     @cached_property
+    def shares(self) -> tuple[Share, ...]:
+        """Which samples each client holds."""
+        return self.partition.deal(self.dataset, self.clients, self.seed)
+
+    @cached_property
     def participants(self) -> tuple[Participant, ...]:
         """The clients, and how much data each holds."""
-        sizes = iid_sizes(self.dataset.train_samples, self.clients)
-        return tuple(Participant(index=i, samples=size) for i, size in enumerate(sizes))
+        return tuple(Participant(index=i, samples=len(it)) for i, it in enumerate(self.shares))
 
     @cached_property
     def network(self) -> Network:
@@ -169,19 +179,17 @@ class Problem(Cached):
         _ = self._client_data, self.test
 
     @cached_property
-    def _parts(self) -> list[Tensor]:
-        return iid(self.dataset.train_samples, self.clients, self.seed)
-
-    @cached_property
     def _client_data(self) -> list[ClientData]:
         # one float copy of the training set in the clients' order, and views into it
-        every = self.samples(torch.cat(self._parts))
-        sizes = [len(part) for part in self._parts]
+        every = self.samples(torch.cat([share.samples for share in self.shares]))
+        sizes = [len(share) for share in self.shares]
         pairs = zip(every.inputs.split(sizes), every.targets.split(sizes), strict=True)
         return [ClientData(inputs, targets) for inputs, targets in pairs]
 
     def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
         inputs, targets = images.to(self.device).float().div_(255), labels.to(self.device)
+        if self.normalization:
+            self.normalization.apply_(inputs)
         if self.local.loss == "bce_with_logits":
             return ClientData(inputs, one_hot(targets, self.dataset.classes).float())
         return ClientData(inputs, targets)

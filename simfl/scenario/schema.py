@@ -7,6 +7,7 @@ what is recorded. A plug-in's own options are checked against the model that it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getdoc
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -126,25 +127,59 @@ class NetworkChoice(Plugged):
         return self.model_dump(mode="json") | options
 
 
-class Dataset(Options):
+class PartitionChoice(Named):
+    """How the training samples are dealt out; a name alone stands for it with its defaults."""
+
+    registry: ClassVar[plugins.Registry[Any]] = plugins.PARTITIONS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, data: object) -> object:
+        return {"name": data} if isinstance(data, str) else data
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Normalize(Options):
+    """Images less the mean, by the standard deviation, after their values are put into [0, 1].
+
+    Attributes:
+        mean: one number for each channel, or one for all.
+        std: likewise, each above 0.
+    """
+
+    mean: Annotated[list[Number], Field(min_length=1)]
+    std: Annotated[list[Annotated[Number, Field(gt=0)]], Field(min_length=1)]
+
+
+class DatasetChoice(Named):
     """The data, how it is dealt out, and what stands in where it cannot be had.
 
     Attributes:
         fallback: used, said aloud and recorded, when no data folder is named and none is found.
-        partition: ``iid`` deals a seeded permutation out in equal parts.
+        normalize: left out, models see values in [0, 1].
     """
 
-    name: str
-    partition: Literal["iid"] = "iid"
-    fallback: str | None = None
+    registry: ClassVar[plugins.Registry[Any]] = plugins.DATASETS
 
-    @field_validator("name", "fallback")
+    fallback: str | None = None
+    partition: PartitionChoice = Field(
+        default_factory=lambda: PartitionChoice.model_validate("iid")
+    )
+    normalize: Normalize | None = None
+
+    @field_validator("fallback")
     @classmethod
-    def _known(cls, name: str | None) -> str | None:
+    def _stands_in(cls, name: str | None) -> str | None:
         if name is not None and name not in plugins.DATASETS.names():
             mend = did_you_mean(name, plugins.DATASETS.names())
             raise PydanticCustomError("unknown_name", f"unknown data set '{name}'; {mend}")
         return name
+
+    def written(self) -> dict[str, Any]:
+        """Name, options, and how it is dealt out."""
+        return super().written() | {"partition": self.partition.written()}
 
 
 class Local(Options):
@@ -181,7 +216,7 @@ class Local(Options):
 class Learning(Options):
     """What is learnt."""
 
-    dataset: Dataset
+    dataset: DatasetChoice
     model: ModelChoice
     algorithm: AlgorithmChoice
     local: Local
@@ -360,6 +395,7 @@ class Scenario(Options):
     def written(self) -> dict[str, Any]:
         """The resolved scenario: every default filled in, quantities with units, as in YAML."""
         data = self.model_dump(mode="json")
+        data["learning"]["dataset"] = self.learning.dataset.written()
         data["learning"]["model"] = self.learning.model.written()
         data["learning"]["algorithm"] = self.learning.algorithm.written()
         data["platform"]["network"] = self.platform.network.written()
@@ -377,19 +413,22 @@ def json_schema() -> dict[str, Any]:
     schema = Scenario.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     choices: tuple[type[Plugged], ...] = (
-        *(ModelChoice, AlgorithmChoice, CodecChoice),
+        *(DatasetChoice, PartitionChoice, ModelChoice, AlgorithmChoice, CodecChoice),
         *(TopologyChoice, ProtocolChoice, NetworkChoice),
     )
     for choice in choices:
         kind = choice.registry
+        own = dict(definitions[choice.__name__]["properties"])
+        del own["options"], own[choice.tag]
         variants = []
         for name in kind.names():
             options = kind.get(name).options.model_json_schema(mode="validation")
             definitions.update(options.pop("$defs", {}))
-            options["properties"] = {choice.tag: {"const": name}} | options.get("properties", {})
+            properties = {choice.tag: {"const": name}} | own | options.get("properties", {})
+            options["properties"] = properties
             options["required"] = [choice.tag, *options.get("required", [])]
             variants.append(options)
-        definitions[choice.__name__] = {"description": choice.__doc__, "oneOf": variants}
-    names = plugins.DATASETS.names()
-    definitions["Dataset"]["properties"]["name"] = {"enum": names}
+        definitions[choice.__name__] = {"description": getdoc(choice), "oneOf": variants}
+    # a name alone will do
+    definitions["PartitionChoice"]["oneOf"].append({"enum": plugins.PARTITIONS.names()})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

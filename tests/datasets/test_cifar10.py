@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simfl.datasets.base import Dataset, DataSpec
+from simfl.datasets.base import Dataset, DataSpec, NoOptions
 from simfl.errors import DataError
 from simfl.registry import DATASETS
 from simfl.vision import torchvision
@@ -31,7 +31,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 
 def spec() -> DataSpec:
-    made = DATASETS.get("cifar10").build()
+    made = DATASETS.get("cifar10").build(NoOptions())
     assert isinstance(made, DataSpec)
     return made
 

@@ -10,12 +10,16 @@ from simfl.datasets.base import Dataset
 from simfl.learning import evaluate as evaluation
 from simfl.learning.evaluate import evaluate
 from simfl.learning.network import AutogradNetwork
+from simfl.learning.normalization import Normalization
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.state import ModelState, Received, Turn
 from simfl.models.base import Architecture, ModelOptions, chain
 from simfl.models.count import declare
+from simfl.partitions.base import Partition
+from simfl.partitions.iid import IidOptions
 from simfl.tensors import NamedTensors
 
+IID = Partition(name="iid", options=IidOptions())
 MakeProblem = Callable[..., Problem]
 
 
@@ -43,6 +47,35 @@ def test_models_see_values_from_zero_to_one(make_problem: MakeProblem, toy: Data
     assert torch.equal(problem.test.targets, toy.test_labels)
     some = problem.samples(torch.tensor([5, 0]))
     assert torch.equal(some.targets, toy.train_labels[[5, 0]])
+
+
+def test_images_are_normalised(make_problem: MakeProblem, toy: Dataset) -> None:
+    problem = make_problem(normalization=Normalization(mean=(0.1307,), std=(0.3081,)))
+    due = (toy.test_images.float() / 255 - 0.1307) / 0.3081
+    assert problem.test.inputs.dtype == torch.float32
+    assert torch.equal(problem.test.inputs, due)
+    every = torch.cat([problem.data_of(client).inputs for client in range(4)])
+    assert every.mean() == pytest.approx(
+        float(toy.train_images.float().mean() / 255 - 0.1307) / 0.3081, rel=1e-5
+    )
+    assert torch.equal(
+        problem.samples(torch.tensor([3])).inputs,
+        (toy.train_images[3:4].float() / 255 - 0.1307) / 0.3081,
+    )
+    assert problem.name != make_problem().name
+
+
+def test_each_channel_is_normalised_by_its_own_numbers() -> None:
+    images = torch.full((2, 3, 1, 2), 0.5)
+    found = Normalization(mean=(0.5, 0.25, 0.0), std=(1.0, 0.5, 0.25)).apply_(images)
+    assert torch.equal(found[:, :, 0, 0], torch.tensor([[0.0, 0.5, 2.0]] * 2))
+
+
+def test_another_partition_is_another_problem(make_problem: MakeProblem) -> None:
+    other = replace(IID, options=IidOptions(parts=5))
+    problem = make_problem(partition=other)
+    assert [p.samples for p in problem.participants] == [12] * 4
+    assert problem.name != make_problem().name
 
 
 def test_targets_are_rows_for_the_loss_over_classes(
