@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform as host
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
 from simfl.datasets.base import Dataset
 from simfl.devices import load_group, notes
-from simfl.errors import CostError, OptionError
+from simfl.errors import CostError, OptionError, ReplayMiss
 from simfl.keys import Key, digest_of_files, key_of
 from simfl.learning.normalization import Normalization
 from simfl.learning.problem import LocalUpdate, Problem
@@ -108,11 +108,7 @@ def build(
     one_thread()
     platform = check(scenario)
     located = located or locate(scenario.learning.dataset, data_dir)
-    clients, samples = scenario.platform.clients, located.dataset.train_samples
-    if clients > samples:
-        message = f"{clients} clients for {samples} samples of {located.dataset.name}; give fewer"
-        raise scenario.located(("platform", "devices"), message)
-    learning, choice = scenario.learning, scenario.learning.dataset
+    learning = scenario.learning
     problem = Problem(
         architecture=_plug(
             scenario,
@@ -122,15 +118,16 @@ def build(
             sample_shape=located.dataset.sample_shape,
         ),
         dataset=located.dataset,
-        clients=clients,
-        partition=Partition(name=choice.partition.name, options=choice.partition.options),
+        clients=scenario.platform.clients,
+        partition=_partition(scenario),
+        recorded=located.held,
         normalization=_normalization(scenario, located.dataset),
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         seed=scenario.seed,
         device=device,
     )
-    with _placed(scenario, ("learning", "dataset", "partition")):
-        _ = problem.shares
+    with _dealing(scenario, located.dataset):
+        _ = problem.held
     shortest, least = problem.shortest_batch(), problem.architecture.least_batch
     if shortest < least:
         message = (
@@ -171,6 +168,40 @@ def _placed(scenario: Scenario, where: Where) -> Iterator[None]:
         yield
     except OptionError as error:
         raise scenario.located((*where, *error.option.split(".")), error.message) from error
+
+
+def deal(scenario: Scenario, dataset: Dataset) -> None:
+    """Whether a data set can be dealt out to the scenario's clients.
+
+    Raises:
+        ScenarioError: it cannot, or only its counts are at hand, and these are not enough.
+    """
+    with _dealing(scenario, dataset):
+        _partition(scenario).deal(dataset, scenario.platform.clients, scenario.seed)
+
+
+def _partition(scenario: Scenario) -> Partition:
+    choice = scenario.learning.dataset.partition
+    return Partition(name=choice.name, options=choice.options)
+
+
+@contextmanager
+def _dealing(scenario: Scenario, dataset: Dataset) -> Iterator[None]:
+    """What cannot be dealt out is told with its place."""
+    where = ("learning", "dataset", "partition")
+    clients, samples = scenario.platform.clients, dataset.train_samples
+    if clients > samples:
+        message = f"{clients} clients for {samples} samples of {dataset.name}; give fewer"
+        raise scenario.located(("platform", "devices"), message)
+    try:
+        with _placed(scenario, where):
+            yield
+    except ReplayMiss as error:
+        message = (
+            f"{_partition(scenario).name} for {clients} clients with seed {scenario.seed} is not "
+            f"recorded, and {error}"
+        )
+        raise scenario.located(where, message) from error
 
 
 def _normalization(scenario: Scenario, dataset: Dataset) -> Normalization | None:
@@ -264,6 +295,7 @@ def attributes(parts: Parts) -> dict[str, Any]:
             "asked": parts.located.asked,
             "stands_in": parts.located.stands_in,
             **parts.located.dataset.facts(),
+            "held": asdict(parts.problem.held),
         },
         "computed_by": computed_by(parts),
         "devices": {g: d.model_dump(mode="json") for g, d in parts.groups.items()},

@@ -9,6 +9,7 @@ from pathlib import Path
 from simfl import registry
 from simfl.datasets.base import Dataset, DataSpec
 from simfl.errors import DataError
+from simfl.partitions.base import Held
 from simfl.scenario.schema import DatasetChoice
 
 
@@ -19,11 +20,13 @@ class Located:
     Attributes:
         asked: the name in the scenario; another than the data set's own where a fallback was taken.
         folder: where it was read from; empty for one that travels with a library.
+        held: of a recorded run, what its clients held.
     """
 
     dataset: Dataset
     asked: str
     folder: str
+    held: Held | None = None
 
     @property
     def stands_in(self) -> bool:

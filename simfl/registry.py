@@ -91,7 +91,7 @@ class Registry(Generic[T]):
 _HELPERS: Final = ("base", "convolutions", "count", "storages")
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry("data set", "simfl.datasets", ("base", "idx"))
-PARTITIONS: Final[Registry[Any]] = Registry("partition", "simfl.partitions")
+PARTITIONS: Final[Registry[Any]] = Registry("partition", "simfl.partitions", ("base", "transforms"))
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
 CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")

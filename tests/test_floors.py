@@ -42,7 +42,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "cost devices models",
         "numpy rich scipy torch yaml",
     ),
-    "datafolder": (5, "datasets scenario", ""),
+    "datafolder": (5, "datasets partitions scenario", ""),
     "assembly": (
         5,
         "cost datafolder datasets devices learning networks partitions running scenario",
@@ -60,11 +60,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
-    "recorded": (5, "assembly datafolder datasets memo record running scenario", ""),
+    "recorded": (5, "assembly datafolder datasets memo partitions record running scenario", ""),
     "totals": (5, "cost record running scenario", "pandas"),
     "retiming": (
         5,
-        "assembly hosting memo record recorded recording running scenario simulation totals",
+        "assembly datasets hosting memo record recorded recording running scenario simulation "
+        "totals",
         "pandas simpy",
     ),
     "repeating": (5, "hosting record retiming simulation", ""),
@@ -72,9 +73,10 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
     "spreads": (5, "record", "pandas rich"),
+    "holdings": (5, "partitions", "rich"),
     "terminal": (
         5,
-        "cost fitting memo record recording running simulation spreads",
+        "cost fitting holdings memo record recording running simulation spreads",
         "pandas rich yaml",
     ),
     "points": (5, "", "pandas rich"),
@@ -206,7 +208,8 @@ GLOBAL_STREAM = re.compile(
 )
 DRAWS = {
     *("bernoulli", "bernoulli_", "exponential_", "kaiming_uniform_", "log_normal_", "multinomial"),
-    *("normal", "normal_", "poisson", "rand", "rand_like", "randint", "randint_like", "randn"),
+    *("_standard_gamma", "normal", "normal_", "poisson", "rand", "rand_like", "randint"),
+    *("randint_like", "randn"),
     *("randn_like", "random_", "randperm", "uniform_", "xavier_uniform_"),
 }
 

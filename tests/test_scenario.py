@@ -42,7 +42,8 @@ MISTAKES = [
         "{name: digits, partition: shards}",
         4,
         "learning.dataset.partition.name",
-        "unknown partition 'shards'; valid: iid",
+        "unknown partition 'shards'; valid: by_writer, dirichlet, iid, pathological, "
+        "transformed_copies",
     ),
     (
         "{name: digits}",

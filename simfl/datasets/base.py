@@ -28,6 +28,9 @@ class Dataset:
         train_labels: int64, (samples,), in [0, classes).
         test_images: as the training images.
         test_labels: as the training labels.
+        train_owners: int64, (samples,): who wrote each training sample, as an index into
+            ``owner_names``; None where that is not known.
+        owner_names: sorted.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    train_owners: Tensor | None = None
+    owner_names: tuple[str, ...] = ()
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -75,6 +80,9 @@ class Dataset:
         digest.update(repr((self.classes, shapes)).encode())
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(part.contiguous().numpy().data)
+        if self.train_owners is not None:
+            digest.update(repr(self.owner_names).encode())
+            digest.update(self.train_owners.contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -93,10 +101,16 @@ class RecordedDataset(Dataset):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("train_", "test_")):
-            raise ReplayMiss(
-                f"{self.name} is not opened to re-time a run; allow training (--train)"
-            )
+            raise self._unopened()
         raise AttributeError(name)
+
+    def _unopened(self) -> ReplayMiss:
+        return ReplayMiss(f"{self.name} is not opened to re-time a run; allow training (--train)")
+
+    @property
+    def train_owners(self) -> Tensor:
+        """Not recorded."""
+        raise self._unopened()
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:

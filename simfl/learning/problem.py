@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from simfl.datasets.base import Dataset
+from simfl.datasets.base import Dataset, RecordedDataset
 from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.learning.normalization import Normalization
 from simfl.models.base import Architecture, initialise
-from simfl.partitions.base import Partition, Share
+from simfl.partitions.base import Held, Partition, Share, class_counts
+from simfl.partitions.transforms import TRANSFORMS
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -85,6 +86,7 @@ class Problem(Cached):
     Attributes:
         normalization: what is done to images after they are put into [0, 1].
         seed: the scenario's; every random draw derives from it by logical coordinates.
+        recorded: what a trace says of the clients' shares, where that is of the same ones.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
@@ -95,6 +97,7 @@ class Problem(Cached):
     local: LocalUpdate
     seed: int
     normalization: Normalization | None = None
+    recorded: Held | None = None
     device: str = "cpu"
 
     @cached_property
@@ -122,7 +125,23 @@ class Problem(Cached):
     @cached_property
     def participants(self) -> tuple[Participant, ...]:
         """The clients, and how much data each holds."""
-        return tuple(Participant(index=i, samples=len(it)) for i, it in enumerate(self.shares))
+        return tuple(Participant(index=i, samples=n) for i, n in enumerate(self.held.sizes))
+
+    @cached_property
+    def held(self) -> Held:
+        """What the clients hold, as counts: recorded, or counted."""
+        dealt = self.dataset.digest(), self.partition.key, self.clients, self.seed
+        if self.recorded and self.recorded.key == repr(dealt):
+            return self.recorded
+        opened = not isinstance(self.dataset, RecordedDataset)
+        return Held(
+            key=repr(dealt),
+            sizes=[len(share) for share in self.shares],
+            classes=[class_counts(self.dataset.train_labels[it.samples]) for it in self.shares]
+            if opened
+            else None,
+            of=[share.writer or share.transform for share in self.shares],
+        )
 
     @cached_property
     def network(self) -> Network:
@@ -145,9 +164,10 @@ class Problem(Cached):
         sizes: list[int] = [b.stop - b.start for n in held for b in local.batches(n, 1)]
         return min(sizes)
 
-    def samples(self, indices: Tensor) -> ClientData:
+    def samples(self, indices: Tensor, transform: str = "identity") -> ClientData:
         """Training samples by index."""
-        return self._ready(self.dataset.train_images[indices], self.dataset.train_labels[indices])
+        images, labels = self.dataset.train_images[indices], self.dataset.train_labels[indices]
+        return self._ready(images, labels, transform)
 
     @cached_property
     def test(self) -> ClientData:
@@ -180,14 +200,17 @@ class Problem(Cached):
 
     @cached_property
     def _client_data(self) -> list[ClientData]:
+        if any(share.transform for share in self.shares):
+            return [self.samples(share.samples, share.transform) for share in self.shares]
         # one float copy of the training set in the clients' order, and views into it
         every = self.samples(torch.cat([share.samples for share in self.shares]))
         sizes = [len(share) for share in self.shares]
         pairs = zip(every.inputs.split(sizes), every.targets.split(sizes), strict=True)
         return [ClientData(inputs, targets) for inputs, targets in pairs]
 
-    def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
+    def _ready(self, images: Tensor, labels: Tensor, transform: str = "identity") -> ClientData:
         inputs, targets = images.to(self.device).float().div_(255), labels.to(self.device)
+        inputs = TRANSFORMS[transform](inputs)
         if self.normalization:
             self.normalization.apply_(inputs)
         if self.local.loss == "bce_with_logits":

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from simfl.algorithms.fedavg import FedAvg, FedAvgOptions
-from simfl.datasets.base import Dataset
+from simfl.datasets.base import Dataset, RecordedDataset
+from simfl.errors import ReplayMiss
 from simfl.learning import evaluate as evaluation
 from simfl.learning.evaluate import evaluate
 from simfl.learning.network import AutogradNetwork
@@ -17,8 +18,11 @@ from simfl.models.base import Architecture, ModelOptions, chain
 from simfl.models.count import declare
 from simfl.partitions.base import Partition
 from simfl.partitions.iid import IidOptions
+from simfl.partitions.pathological import PathologicalOptions
+from simfl.partitions.transformed_copies import TransformedCopiesOptions
 from simfl.tensors import NamedTensors
 
+SHARDS = PathologicalOptions(classes=1)
 IID = Partition(name="iid", options=IidOptions())
 MakeProblem = Callable[..., Problem]
 
@@ -76,6 +80,36 @@ def test_another_partition_is_another_problem(make_problem: MakeProblem) -> None
     problem = make_problem(partition=other)
     assert [p.samples for p in problem.participants] == [12] * 4
     assert problem.name != make_problem().name
+
+
+def test_clients_see_their_samples_under_their_transform(
+    make_problem: MakeProblem, toy: Dataset
+) -> None:
+    copies = Partition(name="transformed_copies", options=TransformedCopiesOptions(of="all"))
+    normalization = Normalization(mean=(0.5,), std=(0.5,))
+    problem = make_problem(partition=copies, normalization=normalization)
+    assert [p.samples for p in problem.participants] == [60] * 4
+    plain, mirrored = problem.data_of(0), problem.data_of(1)
+    assert torch.equal(plain.inputs.flip(-1), mirrored.inputs)
+    assert torch.equal(plain.targets, mirrored.targets)
+    first = toy.train_images[problem.shares[0].samples[0]].float() / 255
+    assert torch.allclose(plain.inputs[0], (first - 0.5) / 0.5)
+    # the test set is as it is
+    assert torch.equal(problem.test.inputs, (toy.test_images.float() / 255 - 0.5) / 0.5)
+
+
+def test_what_clients_hold_is_counted(make_problem: MakeProblem, toy: Dataset) -> None:
+    problem = make_problem(partition=Partition(name="pathological", options=SHARDS), clients=3)
+    assert problem.held.sizes == [20, 20, 20]
+    assert problem.held.of == ["", "", ""]
+    for share, classes in zip(problem.shares, problem.held.classes or [], strict=True):
+        [(name, count)] = classes.items()
+        assert toy.train_labels[share.samples].tolist() == [int(name)] * count
+    # as a trace says, without a label
+    unopened = replace(problem, dataset=RecordedDataset(toy.facts()), recorded=problem.held)
+    assert unopened.participants == problem.participants
+    with pytest.raises(ReplayMiss, match="toy is not opened"):
+        _ = replace(unopened, clients=2).participants
 
 
 def test_targets_are_rows_for_the_loss_over_classes(
