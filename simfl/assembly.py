@@ -107,7 +107,7 @@ def build(
     """
     one_thread()
     platform = check(scenario)
-    located = located or locate(scenario.learning.dataset, data_dir)
+    located = located or locate(scenario.learning.dataset, data_dir, scenario.folder)
     learning = scenario.learning
     problem = Problem(
         architecture=_plug(

@@ -34,18 +34,19 @@ class Located:
         return self.dataset.name != self.asked
 
 
-def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
+def locate(choice: DatasetChoice, data_dir: Path | None, scenario_folder: Path = Path()) -> Located:
     """Read the scenario's data set, or its declared fallback.
 
     Looked for in ``data_dir``; else in the folder that SIMFL_DATA names; else in the user's cache,
-    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all.
+    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all. What
+    a scenario names by path is looked for from ``scenario_folder``.
 
     Raises:
         DataError: a named folder lacks it, or it is nowhere and there is no fallback.
     """
     spec: DataSpec = choice.plugin().build(choice.options)
     if not spec.files:
-        return Located(dataset=spec.read(Path()), asked=choice.name, folder="")
+        return Located(dataset=spec.read(scenario_folder), asked=choice.name, folder="")
     named = [("--data-dir", data_dir)] if data_dir else []
     if not named and os.environ.get("SIMFL_DATA"):
         named = [("SIMFL_DATA", Path(os.environ["SIMFL_DATA"]))]

@@ -142,6 +142,8 @@ def images_of(dataset: str, data_dir: Path | None) -> tuple[tuple[int, int, int]
     if dataset not in registry.DATASETS.names():
         mend = did_you_mean(dataset, registry.DATASETS.names())
         raise ScenarioError(f"--dataset {dataset}: {mend}")
+    if registry.DATASETS.get(dataset).needs_options:
+        raise ScenarioError(f"--dataset {dataset}: has options; give --input and --classes instead")
     found = locate(DatasetChoice.model_validate({"name": dataset}), data_dir).dataset
     return found.sample_shape, found.classes
 

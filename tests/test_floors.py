@@ -25,7 +25,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "memo": (1, "", "filelock"),
     "codecs": (1, "", "numpy scipy torch"),
     "models": (1, "", "torch torchvision"),
-    "datasets": (1, "", "numpy torch torchvision sklearn"),
+    "datasets": (1, "", "numpy pydantic torch torchvision sklearn"),
     "partitions": (1, "", "pydantic torch"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numba numpy pydantic pydantic_core"),

@@ -16,7 +16,7 @@ from simfl.options import Options
 
 
 class NoOptions(Options):
-    """Data sets have no options of their own."""
+    """For data sets without options of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,9 +138,11 @@ class DataSpec:
     """How a data set is had.
 
     Attributes:
-        files: what it needs in the data folder; empty for one that travels with a library.
+        files: what it needs in the data folder, as names or patterns; empty for one that travels
+            with a library, or lies where its options say.
         or_files: the same in another form, which does as well.
-        read: from the data folder to the data.
+        read: from the data folder to the data; where no files are needed there, from the
+            scenario's folder.
     """
 
     name: str
@@ -151,5 +153,8 @@ class DataSpec:
     def missing_in(self, folder: Path) -> list[str]:
         """The needed files that the folder lacks: none if it has them in one of their forms."""
         forms = (self.files, self.or_files) if self.or_files else (self.files,)
-        missing = [[name for name in form if not (folder / name).is_file()] for form in forms]
+        missing = [
+            [name for name in form if not any(it.is_file() for it in folder.glob(name))]
+            for form in forms
+        ]
         return [] if [] in missing else missing[0]

@@ -175,6 +175,9 @@ class DatasetChoice(Named):
         if name is not None and name not in plugins.DATASETS.names():
             mend = did_you_mean(name, plugins.DATASETS.names())
             raise PydanticCustomError("unknown_name", f"unknown data set '{name}'; {mend}")
+        if name is not None and plugins.DATASETS.get(name).needs_options:
+            message = f"'{name}' has options of its own; name one without, such as digits"
+            raise PydanticCustomError("needs_options", message)
         return name
 
     def written(self) -> dict[str, Any]:
