@@ -24,13 +24,13 @@ def show_held(console: Console, held: Held) -> None:
     clients = len(held.sizes)
     of = any(held.of)
     table = Table(title="what the clients hold", title_justify="left", box=None)
-    table.add_column("client", justify="right")
+    table.add_column("client", justify="right", no_wrap=True)
     if of:
         table.add_column("of", no_wrap=True)
-    table.add_column("samples", justify="right")
+    table.add_column("samples", justify="right", no_wrap=True)
     if held.classes is not None:
-        table.add_column("classes", justify="right")
-        table.add_column("class:samples", no_wrap=True)
+        table.add_column("classes", justify="right", no_wrap=True)
+        table.add_column("class:samples")
     for client in range(clients if clients <= _ALL else _SOME):
         row = [str(client), *([held.of[client]] if of else []), f"{held.sizes[client]:,}"]
         if held.classes is not None:

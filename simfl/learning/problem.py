@@ -210,7 +210,7 @@ class Problem(Cached):
 
     def _ready(self, images: Tensor, labels: Tensor, transform: str = "identity") -> ClientData:
         inputs, targets = images.to(self.device).float().div_(255), labels.to(self.device)
-        inputs = TRANSFORMS[transform](inputs)
+        inputs = TRANSFORMS[transform](inputs).contiguous()
         if self.normalization:
             self.normalization.apply_(inputs)
         if self.local.loss == "bce_with_logits":
