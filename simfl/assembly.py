@@ -28,7 +28,7 @@ from simfl.networks.base import Ground, Wiring, wire
 from simfl.partitions.base import Partition
 from simfl.running import Parts
 from simfl.scenario import Scenario
-from simfl.scenario.schema import Plugged
+from simfl.scenario.choices import Plugged
 from simfl.strict import Where
 
 _LEARNING: Final = ("algorithms", "datasets", "learning", "models", "partitions", "pruning")

@@ -10,7 +10,7 @@ from simfl import registry
 from simfl.datasets.base import Dataset, DataSpec
 from simfl.errors import DataError
 from simfl.partitions.base import Held
-from simfl.scenario.schema import DatasetChoice
+from simfl.scenario.choices import DatasetChoice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from simfl.devices import load_device
 from simfl.errors import CostError, DeviceMemoryError, OptionError, ScenarioError, did_you_mean
 from simfl.models.base import Architecture
 from simfl.running import Parts
-from simfl.scenario.schema import DatasetChoice
+from simfl.scenario.choices import DatasetChoice
 from simfl.work import Kind, Manifest, Storage, Turn, Workload
 
 
