@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from simfl.errors import SimflError
     from simfl.models.count import workload
     from simfl.record import Trace
-    from simfl.registry import ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PROTOCOLS, TOPOLOGIES
+    from simfl.registry import (
+        ALGORITHMS,
+        CODECS,
+        DATASETS,
+        MODELS,
+        NETWORKS,
+        PARTITIONS,
+        PROTOCOLS,
+        TOPOLOGIES,
+    )
     from simfl.scenario import Scenario
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "DATASETS",
     "MODELS",
     "NETWORKS",
+    "PARTITIONS",
     "PROTOCOLS",
     "TOPOLOGIES",
     "Scenario",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform as host
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +18,22 @@ from simfl.cost.population import Population
 from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located, locate
+from simfl.datasets.base import Dataset
 from simfl.devices import load_group, notes
-from simfl.errors import CostError, OptionError, ScenarioError
+from simfl.errors import CostError, OptionError, ReplayMiss
 from simfl.keys import Key, digest_of_files, key_of
+from simfl.learning.normalization import Normalization
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.networks.base import Ground, Wiring, wire
+from simfl.partitions.base import Partition
 from simfl.running import Parts
 from simfl.scenario import Scenario
-from simfl.scenario.schema import Plugged
+from simfl.scenario.choices import Plugged
 from simfl.strict import Where
 
-_LEARNING: Final = ("algorithms", "datasets", "learning", "models", "objectives", "pruning")
+_LEARNING: Final = (
+    *("algorithms", "datasets", "learning", "models", "objectives", "partitions", "pruning"),
+)
 _THREADS: Final = 1
 
 
@@ -103,11 +109,7 @@ def build(
     """
     one_thread()
     platform = check(scenario)
-    located = located or locate(scenario.learning.dataset, data_dir)
-    clients, samples = scenario.platform.clients, located.dataset.train_samples
-    if clients > samples:
-        message = f"{clients} clients for {samples} samples of {located.dataset.name}; give fewer"
-        raise scenario.located(("platform", "devices"), message)
+    located = located or locate(scenario.learning.dataset, data_dir, scenario.folder)
     learning = scenario.learning
     problem = Problem(
         architecture=_plug(
@@ -118,7 +120,10 @@ def build(
             sample_shape=located.dataset.sample_shape,
         ),
         dataset=located.dataset,
-        clients=clients,
+        clients=scenario.platform.clients,
+        partition=_partition(scenario),
+        recorded=located.held,
+        normalization=_normalization(scenario, located.dataset),
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         objective=tuple(
             _plug(scenario, ("learning", "objective", number), term)
@@ -127,6 +132,8 @@ def build(
         seed=scenario.seed,
         device=device,
     )
+    with _dealing(scenario, located.dataset):
+        _ = problem.held
     shortest, least = problem.shortest_batch(), problem.architecture.least_batch
     if shortest < least:
         message = (
@@ -155,15 +162,66 @@ def build(
 
 
 def _plug(scenario: Scenario, where: Where, choice: Plugged, *args: Any, **names: Any) -> Any:
-    """Build a plug-in; an option that does not fit is told with its place."""
-    try:
+    """Build a plug-in."""
+    with _placed(scenario, where):
         return choice.plugin().build(choice.options, *args, **names)
+
+
+@contextmanager
+def _placed(scenario: Scenario, where: Where) -> Iterator[None]:
+    """An option that does not fit is told with its place."""
+    try:
+        yield
     except OptionError as error:
-        raise _placed(scenario, where, error) from error
+        raise scenario.located((*where, *error.option.split(".")), error.message) from error
 
 
-def _placed(scenario: Scenario, where: Where, error: OptionError) -> ScenarioError:
-    return scenario.located((*where, *error.option.split(".")), error.message)
+def deal(scenario: Scenario, dataset: Dataset) -> None:
+    """Whether a data set can be dealt out to the scenario's clients.
+
+    Raises:
+        ScenarioError: it cannot, or only its counts are at hand, and these are not enough.
+    """
+    with _dealing(scenario, dataset):
+        _partition(scenario).deal(dataset, scenario.platform.clients, scenario.seed)
+
+
+def _partition(scenario: Scenario) -> Partition:
+    choice = scenario.learning.dataset.partition
+    return Partition(name=choice.name, options=choice.options)
+
+
+@contextmanager
+def _dealing(scenario: Scenario, dataset: Dataset) -> Iterator[None]:
+    """What cannot be dealt out is told with its place."""
+    where = ("learning", "dataset", "partition")
+    clients, samples = scenario.platform.clients, dataset.train_samples
+    if clients > samples:
+        message = f"{clients} clients for {samples} samples of {dataset.name}; give fewer"
+        raise scenario.located(("platform", "devices"), message)
+    try:
+        with _placed(scenario, where):
+            yield
+    except ReplayMiss as error:
+        message = (
+            f"{_partition(scenario).name} for {clients} clients with seed {scenario.seed} is not "
+            f"recorded, and {error}"
+        )
+        raise scenario.located(where, message) from error
+
+
+def _normalization(scenario: Scenario, dataset: Dataset) -> Normalization | None:
+    choice, channels = scenario.learning.dataset.normalize, dataset.sample_shape[0]
+    if choice is None:
+        return None
+    for key, numbers in choice:
+        if len(numbers) not in (1, channels):
+            message = (
+                f"{len(numbers)} numbers for images of {channels} channels ({dataset.name}); "
+                "give one for each, or one for all"
+            )
+            raise scenario.located(("learning", "dataset", "normalize", key), message)
+    return Normalization(mean=tuple(choice.mean), std=tuple(choice.std))
 
 
 def _wiring(
@@ -187,10 +245,8 @@ def _wiring(
         radios_bps={n: d.radio.value for n, d in {**members, **kinds}.items() if d.radio},
         links_bps={node: d.radio.value for node, d in members.items() if d.radio},
     )
-    try:
+    with _placed(scenario, ("platform", "network")):
         return wire(choice.plugin().build, choice.options, ground)
-    except OptionError as error:
-        raise _placed(scenario, ("platform", "network"), error) from error
 
 
 def one_thread() -> None:
@@ -246,6 +302,7 @@ def attributes(parts: Parts) -> dict[str, Any]:
             "asked": parts.located.asked,
             "stands_in": parts.located.stands_in,
             **parts.located.dataset.facts(),
+            "held": asdict(parts.problem.held),
         },
         "computed_by": computed_by(parts),
         "devices": {g: d.model_dump(mode="json") for g, d in parts.groups.items()},

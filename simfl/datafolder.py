@@ -9,7 +9,8 @@ from pathlib import Path
 from simfl import registry
 from simfl.datasets.base import Dataset, DataSpec
 from simfl.errors import DataError
-from simfl.scenario.schema import Dataset as DatasetChoice
+from simfl.partitions.base import Held
+from simfl.scenario.choices import DatasetChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,13 @@ class Located:
     Attributes:
         asked: the name in the scenario; another than the data set's own where a fallback was taken.
         folder: where it was read from; empty for one that travels with a library.
+        held: of a recorded run, what its clients held.
     """
 
     dataset: Dataset
     asked: str
     folder: str
+    held: Held | None = None
 
     @property
     def stands_in(self) -> bool:
@@ -31,18 +34,19 @@ class Located:
         return self.dataset.name != self.asked
 
 
-def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
+def locate(choice: DatasetChoice, data_dir: Path | None, scenario_folder: Path = Path()) -> Located:
     """Read the scenario's data set, or its declared fallback.
 
     Looked for in ``data_dir``; else in the folder that SIMFL_DATA names; else in the user's cache,
-    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all.
+    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all. What
+    a scenario names by path is looked for from ``scenario_folder``.
 
     Raises:
         DataError: a named folder lacks it, or it is nowhere and there is no fallback.
     """
-    spec: DataSpec = registry.DATASETS.get(choice.name).build()
+    spec: DataSpec = choice.plugin().build(choice.options)
     if not spec.files:
-        return Located(dataset=spec.read(Path()), asked=choice.name, folder="")
+        return Located(dataset=spec.read(scenario_folder), asked=choice.name, folder="")
     named = [("--data-dir", data_dir)] if data_dir else []
     if not named and os.environ.get("SIMFL_DATA"):
         named = [("SIMFL_DATA", Path(os.environ["SIMFL_DATA"]))]
@@ -67,5 +71,6 @@ def locate(choice: DatasetChoice, data_dir: Path | None) -> Located:
             f"{choice.name} is not on this machine (looked for {cache / spec.files[0]}) and the "
             "scenario names no fallback; give --data-dir, or set learning.dataset.fallback=digits"
         )
-    stand_in: DataSpec = registry.DATASETS.get(choice.fallback).build()
+    plugin = registry.DATASETS.get(choice.fallback)
+    stand_in: DataSpec = plugin.build(plugin.options())
     return Located(dataset=stand_in.read(cache), asked=choice.name, folder="")

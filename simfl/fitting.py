@@ -13,7 +13,7 @@ from simfl.devices import load_device
 from simfl.errors import CostError, DeviceMemoryError, OptionError, ScenarioError, did_you_mean
 from simfl.models.base import Architecture
 from simfl.running import Parts
-from simfl.scenario.schema import Dataset
+from simfl.scenario.choices import DatasetChoice
 from simfl.work import Kind, Manifest, Storage, Turn, Workload
 
 
@@ -142,7 +142,9 @@ def images_of(dataset: str, data_dir: Path | None) -> tuple[tuple[int, int, int]
     if dataset not in registry.DATASETS.names():
         mend = did_you_mean(dataset, registry.DATASETS.names())
         raise ScenarioError(f"--dataset {dataset}: {mend}")
-    found = locate(Dataset.model_validate({"name": dataset}), data_dir).dataset
+    if registry.DATASETS.get(dataset).needs_options:
+        raise ScenarioError(f"--dataset {dataset}: has options; give --input and --classes instead")
+    found = locate(DatasetChoice.model_validate({"name": dataset}), data_dir).dataset
     return found.sample_shape, found.classes
 
 

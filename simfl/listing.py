@@ -41,6 +41,7 @@ def _described(kind: str) -> list[tuple[str, str]]:
         "algorithms": registry.ALGORITHMS,
         "codecs": registry.CODECS,
         "datasets": registry.DATASETS,
+        "partitions": registry.PARTITIONS,
         "topologies": registry.TOPOLOGIES,
         "protocols": registry.PROTOCOLS,
         "networks": registry.NETWORKS,

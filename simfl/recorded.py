@@ -12,6 +12,7 @@ from simfl.datafolder import Located
 from simfl.datasets.base import RecordedDataset
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
+from simfl.partitions.base import Held
 from simfl.record import Trace
 from simfl.running import Forecast, Parts
 from simfl.scenario import loads
@@ -40,7 +41,12 @@ class Recorded:
     def of(cls, trace: Trace) -> Recorded:
         """Read it."""
         facts = trace.dataset
-        located = Located(dataset=RecordedDataset(facts), asked=facts["asked"], folder="")
+        located = Located(
+            dataset=RecordedDataset(facts),
+            asked=facts["asked"],
+            folder="",
+            held=Held(**facts["held"]) if "held" in facts else None,
+        )
         recorded = loads(trace.scenario, str(trace.path), folder=trace.folder)
         learns = build(recorded, located=located).algorithm.name
         return cls(trace=trace, manifests=trace.recorded(), located=located, learns=learns)

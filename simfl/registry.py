@@ -27,6 +27,11 @@ class Plugin(Generic[T]):
     build: T
     options: type[Any]
 
+    @property
+    def needs_options(self) -> bool:
+        """Whether its name alone will not do."""
+        return any(field.is_required() for field in self.options.model_fields.values())
+
 
 class Registry(Generic[T]):
     """The plug-ins of one kind.
@@ -91,8 +96,9 @@ class Registry(Generic[T]):
 _HELPERS: Final = ("base", "convolutions", "count", "storages")
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
-    "data set", "simfl.datasets", ("base", "idx", "partition")
+    "data set", "simfl.datasets", ("arrays", "base", "cifar", "idx", "leaf")
 )
+PARTITIONS: Final[Registry[Any]] = Registry("partition", "simfl.partitions", ("base", "transforms"))
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
 OBJECTIVES: Final[Registry[Any]] = Registry("loss term", "simfl.objectives")
 CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")

@@ -20,7 +20,8 @@ from typing import Any, Final
 import pandas as pd
 import simpy
 
-from simfl.assembly import attributes, build, check, node_rows
+from simfl.assembly import attributes, build, check, deal, node_rows
+from simfl.datasets.base import RecordedDataset
 from simfl.errors import (
     DataError,
     ExecutorError,
@@ -140,10 +141,19 @@ def _valid(trace: Trace, points: Sequence[Point], train: bool) -> None:
                 f"another than {trace.dataset['name']}, which is recorded; it is not opened to "
                 "re-time a run; allow training (--train)",
             )
+        if not train and _shares(scenario) != _shares(recorded):
+            deal(scenario, RecordedDataset(trace.dataset))
 
 
 def _same_data(one: Scenario, other: Scenario) -> bool:
-    return one.learning.dataset == other.learning.dataset
+    """Whether they read the same; dealing it out and normalising it come after."""
+    ours, theirs = one.learning.dataset, other.learning.dataset
+    return all(getattr(ours, it) == getattr(theirs, it) for it in ("name", "options", "fallback"))
+
+
+def _shares(scenario: Scenario) -> tuple[Any, ...]:
+    """What decides who holds what of the data."""
+    return scenario.learning.dataset.partition, scenario.platform.clients, scenario.seed
 
 
 def _timed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
@@ -40,10 +40,10 @@ def validate(model: type[M], data: object, place: Callable[[Where], str]) -> M:
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            owner = _model_at(model, data, item["loc"][:-1])
+            keys = _keys_at(model, data, item["loc"][:-1])
             where = _as_written(item["loc"], data)
             path = ".".join(map(str, where)) or "file"
-            lines.append(f"{place(where)}: {path}: {_message(dict(item), where, owner)}")
+            lines.append(f"{place(where)}: {path}: {_message(dict(item), where, keys)}")
         raise ScenarioError("\n".join(dict.fromkeys(lines))) from None
     except SimflError as error:
         raise ScenarioError(f"{place(())}: {error}") from error
@@ -156,23 +156,26 @@ def _item(data: Any, part: str | int) -> Any:
         return None
 
 
-def _model_at(model: type[BaseModel], data: object, where: Where) -> type[BaseModel]:
-    """The model whose keys stand at a path of the data; of a plug-in, the options it registered."""
-    choice: list[type[BaseModel]] = []
+def _keys_at(model: type[BaseModel], data: object, where: Where) -> Iterable[str]:
+    """The keys that may stand at a path of the data; a plug-in's options are among its own keys."""
+    fields, choice = dict(model.model_fields), list[type[BaseModel]]()
     for part in where:
         tagged = [m for m in choice if part in _tags(m)]
         if tagged:
-            model, choice = tagged[0], []
+            fields, choice = tagged[0].model_fields, []
             continue
-        info = model.model_fields.get(str(part))
-        found = _models(info.annotation) if info else []
+        info = fields.get(str(part))
+        choice = _models(info.annotation) if info else []
         data = data.get(part) if isinstance(data, dict) else None
-        model, choice = (found or [model])[0], found
-        registry = getattr(model, "registry", None)
-        name = data.get(getattr(model, "tag", "name")) if isinstance(data, dict) else None
+        if not choice:
+            continue
+        fields = dict(choice[0].model_fields)
+        registry, tag = getattr(choice[0], "registry", None), getattr(choice[0], "tag", "name")
+        name = data.get(tag) if isinstance(data, dict) else None
         if registry is not None and name in registry.names():
-            model = registry.get(name).options
-    return model
+            del fields["options"], fields[tag]
+            fields |= registry.get(name).options.model_fields
+    return fields
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
@@ -187,11 +190,11 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for part in get_args(annotation) for m in _models(part)]
 
 
-def _message(item: dict[str, Any], where: Where, owner: type[BaseModel]) -> str:
+def _message(item: dict[str, Any], where: Where, keys: Iterable[str]) -> str:
     """What is wrong and the mend, in simfl's words rather than pydantic's."""
     kind, found, context = item["type"], item.get("input"), item.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key; {did_you_mean(str(where[-1]), owner.model_fields)}"
+        return f"unknown key; {did_you_mean(str(where[-1]), keys)}"
     if kind == "missing":
         return "missing; add this key"
     if kind == "union_tag_invalid":

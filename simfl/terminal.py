@@ -17,6 +17,7 @@ from rich.text import Text
 
 from simfl.cost.wires import SERVER
 from simfl.fitting import Fit, planned
+from simfl.holdings import show_held
 from simfl.memo.disk import Info
 from simfl.record import Trace
 from simfl.record.summary import Summary, by_device, summarise
@@ -183,6 +184,7 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     for fit in planned(parts, manifest):
         table.add_row(f"memory to train on {fit.device}", _memory(fit))
     console.print(table)
+    show_held(console, parts.problem.held)
 
 
 def _memory(fit: Fit) -> str:

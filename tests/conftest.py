@@ -12,14 +12,17 @@ import pytest
 import torch
 from hypothesis import settings
 
-from simfl.datasets.base import Dataset
+from simfl.datasets.base import Dataset, NoOptions
 from simfl.learning.problem import LocalUpdate, Problem
+from simfl.partitions.base import Partition
+from simfl.partitions.iid import IidOptions
 from simfl.registry import DATASETS, MODELS
 
 settings.register_profile("simfl", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("simfl")
 torch.set_num_threads(1)
 
+IID = Partition(name="iid", options=IidOptions())
 LOCAL = LocalUpdate(learning_rate=0.1, batch_size=4, steps=3)
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -45,7 +48,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cifar10() -> Path:
     """The folder that SIMFL_DATA names, if CIFAR-10 is in it."""
     folder = Path(os.environ.get("SIMFL_DATA", "/nonexistent"))
-    if DATASETS.get("cifar10").build().missing_in(folder):
+    if DATASETS.get("cifar10").build(NoOptions()).missing_in(folder):
         pytest.skip("CIFAR-10 is not at hand; set SIMFL_DATA")
     return folder
 
@@ -84,9 +87,9 @@ def make_problem(toy: Dataset) -> Callable[..., Problem]:
     model = MODELS.get("lenet_300_100")
 
     def make(init: str = "kaiming_fan_in", **changes: Any) -> Problem:
-        own = ("dataset", "clients", "seed", "objective")
-        fields = {k: changes.pop(k) for k in own if k in changes}
-        fields = {"dataset": toy, "clients": 4, "seed": 1} | fields
+        fields = {"dataset": toy, "clients": 4, "seed": 1, "partition": IID}
+        fields |= {"normalization": None, "objective": ()}
+        fields |= {name: changes.pop(name) for name in fields if name in changes}
         options = model.options(init=init)
         data = fields["dataset"]
         architecture = model.build(options, classes=data.classes, sample_shape=data.sample_shape)

@@ -208,6 +208,7 @@ def test_out_of_memory_names_device_model_and_the_level_that_fits(
         ("devices", "g3s_xlarge"),
         ("codecs", "coo"),
         ("datasets", "fashion_mnist"),
+        ("partitions", "iid"),
         ("topologies", "star"),
         ("protocols", "synchronous"),
         ("scenarios", "pi_lenet"),
@@ -215,6 +216,27 @@ def test_out_of_memory_names_device_model_and_the_level_that_fits(
 )
 def test_list_names_what_a_scenario_can_name(call: Call, kind: str, name: str) -> None:
     assert name in call("list", kind).stdout
+
+
+def test_a_plan_shows_what_the_clients_hold(call: Call) -> None:
+    def held(*changes: str) -> list[str]:
+        data = ("learning.dataset.name=digits", "learning.algorithm={name: fedavg}")
+        model = "learning.model={name: simple_cnn}"
+        lines = call("run", "pi_lenet", "--dry-run", model, *data, *changes).stdout.splitlines()
+        start = lines.index("what the clients hold")
+        return [" ".join(line.split()) for line in lines[start + 1 :]]
+
+    shards = "learning.dataset.partition=pathological"
+    rows = held(shards)
+    assert rows[0] == "client samples classes class:samples"
+    assert rows[1] == "0 143 3 0:72 8:4 9:67"
+    assert len(rows) == 11
+    rows = held(shards, "platform.devices.pi3.count=15")
+    assert rows[10].startswith("9 72 ")
+    assert rows[11].startswith("20 clients, least / median / most: samples 71 / 72 / 72; classes ")
+    rows = held("learning.dataset.partition=transformed_copies")
+    assert rows[0] == "client of samples classes class:samples"
+    assert any(row.startswith("1 hflip 144 10 0:") for row in rows)
 
 
 def test_devices_are_listed_with_what_they_can_do_and_how_that_is_known(call: Call) -> None:

@@ -25,13 +25,14 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "memo": (1, "", "filelock"),
     "codecs": (1, "", "numpy scipy torch"),
     "models": (1, "", "torch torchvision"),
-    "datasets": (1, "", "numpy torch torchvision sklearn"),
+    "datasets": (1, "", "numpy pydantic torch torchvision sklearn"),
+    "partitions": (1, "", "pydantic torch"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numba numpy pydantic pydantic_core"),
     "topologies": (1, "", "networkx"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
-    "learning": (2, "models datasets memo pruning", "torch"),
+    "learning": (2, "models datasets memo partitions pruning", "torch"),
     "events": (2, "cost memo", "simpy"),
     "algorithms": (3, "learning pruning", "pydantic torch"),
     "protocols": (4, "events topologies algorithms.base memo", "networkx simpy"),
@@ -41,10 +42,10 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "cost devices models",
         "numpy rich scipy torch yaml",
     ),
-    "datafolder": (5, "datasets scenario", ""),
+    "datafolder": (5, "datasets partitions scenario", ""),
     "assembly": (
         5,
-        "cost datafolder devices learning networks running scenario",
+        "cost datafolder datasets devices learning networks partitions running scenario",
         "torch",
     ),
     "running": (
@@ -59,11 +60,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "assembly datafolder hosting memo record recording running scenario",
         "filelock simpy",
     ),
-    "recorded": (5, "assembly datafolder datasets memo record running scenario", ""),
+    "recorded": (5, "assembly datafolder datasets memo partitions record running scenario", ""),
     "totals": (5, "cost record running scenario", "pandas"),
     "retiming": (
         5,
-        "assembly hosting memo record recorded recording running scenario simulation totals",
+        "assembly datasets hosting memo record recorded recording running scenario simulation "
+        "totals",
         "pandas simpy",
     ),
     "repeating": (5, "hosting record retiming simulation", ""),
@@ -71,9 +73,10 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
     "spreads": (5, "record", "pandas rich"),
+    "holdings": (5, "partitions", "rich"),
     "terminal": (
         5,
-        "cost fitting memo record recording running simulation spreads",
+        "cost fitting holdings memo record recording running simulation spreads",
         "pandas rich yaml",
     ),
     "points": (5, "", "pandas rich"),
@@ -165,7 +168,17 @@ def test_no_torch_in(unit: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["learning", "algorithms", "models", "datasets", "pruning", "memo", "cost", "codecs"],
+    [
+        "learning",
+        "algorithms",
+        "models",
+        "datasets",
+        "partitions",
+        "pruning",
+        "memo",
+        "cost",
+        "codecs",
+    ],
 )
 def test_no_clock_in(unit: str) -> None:
     paths = [path for path in MODULES if unit_of(path) == unit]
@@ -195,7 +208,8 @@ GLOBAL_STREAM = re.compile(
 )
 DRAWS = {
     *("bernoulli", "bernoulli_", "exponential_", "kaiming_uniform_", "log_normal_", "multinomial"),
-    *("normal", "normal_", "poisson", "rand", "rand_like", "randint", "randint_like", "randn"),
+    *("_standard_gamma", "normal", "normal_", "poisson", "rand", "rand_like", "randint"),
+    *("randint_like", "randn"),
     *("randn_like", "random_", "randperm", "uniform_", "xavier_uniform_"),
 }
 

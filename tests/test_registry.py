@@ -15,12 +15,13 @@ from simfl.registry import (
     DATASETS,
     MODELS,
     NETWORKS,
+    PARTITIONS,
     PROTOCOLS,
     TOPOLOGIES,
     Registry,
 )
 
-ALL = [ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PROTOCOLS, TOPOLOGIES]
+ALL = [ALGORITHMS, CODECS, DATASETS, MODELS, NETWORKS, PARTITIONS, PROTOCOLS, TOPOLOGIES]
 
 
 class NoOptions(Options):
@@ -36,7 +37,7 @@ def codecs() -> Registry[Any]:
 def test_names_are_files_without_the_helpers(codecs: Registry[Any]) -> None:
     assert codecs.names() == ["coo", "dense"]
     assert {"base", "count"}.isdisjoint(MODELS.names())
-    assert {"base", "idx", "partition"}.isdisjoint(DATASETS.names())
+    assert {"base", "idx"}.isdisjoint(DATASETS.names())
 
 
 def test_listing_names_imports_nothing() -> None:

@@ -235,6 +235,45 @@ def test_another_data_set_is_not_taken_for_the_recorded_one(own: simfl.Trace) ->
     assert row["anew"] == 0
 
 
+SHARDS = (
+    "learning.dataset.partition=pathological",
+    "learning.local={learning_rate: 0.1, batch_size: 7, epochs: 1}",
+)
+
+
+def test_shares_that_need_labels_are_taken_from_the_trace(tmp_path: Path) -> None:
+    trace = afresh(tmp_path / "run.h5", *SHARDS)
+    held = trace.dataset["held"]
+    assert held["sizes"] == trace.nodes["samples"][trace.nodes["index"] >= 0].tolist()
+    assert [sum(it.values()) for it in held["classes"]] == held["sizes"]
+    assert all(len(it) < 10 for it in held["classes"])
+    found = simfl.whatif(trace, UP, folder=tmp_path, workers=1)
+    assert found["anew"].tolist() == [0, 0]
+    assert simfl.Trace(tmp_path / "run-0000.h5").dataset == trace.dataset
+
+
+@pytest.mark.parametrize("change", ["platform.devices.pi4.count=6", "seed=8"])
+def test_other_shares_that_need_labels_are_not_recorded(tmp_path: Path, change: str) -> None:
+    trace = afresh(tmp_path / "run.h5", *SHARDS)
+    told = (
+        r"learning\.dataset\.partition: pathological for \d+ clients with seed \d is not recorded"
+    )
+    with pytest.raises(ScenarioError, match=told + ", and digits is not opened .*--train"):
+        simfl.whatif(trace, change)
+    [row] = simfl.whatif(trace, change, train=True, **ALONE).to_dict("records")
+    assert row["anew"] > 0
+    assert row["time_s"] == summarise(afresh(tmp_path / "fresh.h5", *SHARDS, change)).time_s
+
+
+@pytest.mark.parametrize("choice", ["iid", "{name: iid, parts: 50}"])
+def test_other_shares_by_counts_alone_are_timed(tmp_path: Path, choice: str) -> None:
+    trace = afresh(tmp_path / "run.h5", *SHARDS)
+    change = f"learning.dataset.partition={choice}"
+    [row] = simfl.whatif(trace, change, workers=1).to_dict("records")
+    assert row["time_s"] == summarise(afresh(tmp_path / "fresh.h5", *SHARDS, change)).time_s
+    assert row["anew"] == TURNS
+
+
 def test_a_run_of_another_machine_is_re_timed_as_recorded(
     base: simfl.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,8 +41,44 @@ MISTAKES = [
         "{name: digits}",
         "{name: digits, partition: shards}",
         4,
-        "learning.dataset.partition",
-        "'shards' is not known here; use 'iid'",
+        "learning.dataset.partition.name",
+        "unknown partition 'shards'; valid: by_writer, dirichlet, iid, pathological, "
+        "transformed_copies",
+    ),
+    (
+        "{name: digits}",
+        "{name: digits, partition: {name: iid, part: 4}}",
+        4,
+        "learning.dataset.partition.part",
+        "unknown key; did you mean 'parts'?",
+    ),
+    (
+        "{name: digits}",
+        "{name: digits, partition: {name: iid, train_share: 0}}",
+        4,
+        "learning.dataset.partition.train_share",
+        "0 is out of range; give a value above 0.0",
+    ),
+    (
+        "{name: digits}",
+        "{name: digits, normalise: {mean: [0.5], std: [0.5]}}",
+        4,
+        "learning.dataset.normalise",
+        "unknown key; did you mean 'normalize'?",
+    ),
+    (
+        "{name: digits}",
+        "{name: digits, normalize: {mean: [0.5], std: [0]}}",
+        4,
+        "learning.dataset.normalize.std.0",
+        "0 is out of range; give a value above 0.0",
+    ),
+    (
+        "{name: digits}",
+        "{name: digits, normalize: {mean: 0.5, std: [0.5]}}",
+        4,
+        "learning.dataset.normalize.mean",
+        "0.5 has the wrong type; a valid list is due",
     ),
     (
         "name: lenet_300_100",
@@ -354,7 +390,7 @@ def test_what_is_written_is_read_back_the_same(path: Path) -> None:
     for part in ("topology", "protocol", "codec"):
         assert getattr(again, part).options == getattr(scenario, part).options
     assert again.platform.network.options == scenario.platform.network.options
-    for part in ("model", "algorithm"):
+    for part in ("dataset", "model", "algorithm"):
         mine, other = getattr(scenario.learning, part), getattr(again.learning, part)
         assert mine.options == other.options
 
@@ -389,6 +425,19 @@ def test_defaults_are_written_out(scenario_text: str) -> None:
     assert written["platform"]["network"]["exchange_overhead"] == "450 ms"
     assert written["codec"] == {"name": "coo", "dense_when": "unpruned", "convolutions": "dense"}
     assert written["stop"]["time"] == "3 h"
+
+
+def test_a_partition_by_its_name_alone_is_one_with_defaults(scenario_text: str) -> None:
+    one, other = (
+        loads(scenario_text, overrides=[f"learning.dataset.partition={it}"])
+        for it in ("iid", "{name: iid, parts: null}")
+    )
+    assert one == other == loads(scenario_text)
+    dataset = one.written()["learning"]["dataset"]
+    assert dataset["partition"] == {"name": "iid", "parts": None, "train_share": 1.0}
+    assert dataset["normalize"] is None
+    again = loads(one.as_yaml(), overrides=["learning.dataset.partition.parts=7"])
+    assert again.learning.dataset.partition.options.parts == 7
 
 
 def test_a_scenario_is_frozen(scenario_text: str) -> None:

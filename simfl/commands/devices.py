@@ -25,6 +25,7 @@ class Kind(StrEnum):
     devices = "devices"
     codecs = "codecs"
     datasets = "datasets"
+    partitions = "partitions"
     topologies = "topologies"
     protocols = "protocols"
     networks = "networks"

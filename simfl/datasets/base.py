@@ -16,7 +16,7 @@ from simfl.options import Options
 
 
 class NoOptions(Options):
-    """Data sets have no options of their own."""
+    """For data sets without options of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +28,9 @@ class Dataset:
         train_labels: int64, (samples,), in [0, classes).
         test_images: as the training images.
         test_labels: as the training labels.
+        train_owners: int64, (samples,): who wrote each training sample, as an index into
+            ``owner_names``; None where that is not known.
+        owner_names: sorted.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    train_owners: Tensor | None = None
+    owner_names: tuple[str, ...] = ()
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -75,6 +80,9 @@ class Dataset:
         digest.update(repr((self.classes, shapes)).encode())
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(part.contiguous().numpy().data)
+        if self.train_owners is not None:
+            digest.update(repr(self.owner_names).encode())
+            digest.update(self.train_owners.contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -93,10 +101,16 @@ class RecordedDataset(Dataset):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("train_", "test_")):
-            raise ReplayMiss(
-                f"{self.name} is not opened to re-time a run; allow training (--train)"
-            )
+            raise self._unopened()
         raise AttributeError(name)
+
+    def _unopened(self) -> ReplayMiss:
+        return ReplayMiss(f"{self.name} is not opened to re-time a run; allow training (--train)")
+
+    @property
+    def train_owners(self) -> Tensor:
+        """Not recorded."""
+        raise self._unopened()
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -124,9 +138,11 @@ class DataSpec:
     """How a data set is had.
 
     Attributes:
-        files: what it needs in the data folder; empty for one that travels with a library.
+        files: what it needs in the data folder, as names or patterns; empty for one that travels
+            with a library, or lies where its options say.
         or_files: the same in another form, which does as well.
-        read: from the data folder to the data.
+        read: from the data folder to the data; where no files are needed there, from the
+            scenario's folder.
     """
 
     name: str
@@ -137,5 +153,8 @@ class DataSpec:
     def missing_in(self, folder: Path) -> list[str]:
         """The needed files that the folder lacks: none if it has them in one of their forms."""
         forms = (self.files, self.or_files) if self.or_files else (self.files,)
-        missing = [[name for name in form if not (folder / name).is_file()] for form in forms]
+        missing = [
+            [name for name in form if not any(it.is_file() for it in folder.glob(name))]
+            for form in forms
+        ]
         return [] if [] in missing else missing[0]

@@ -14,7 +14,7 @@ from simfl.registry import DATASETS
 
 
 @DATASETS.register("digits", options=NoOptions)
-def digits() -> DataSpec:
+def digits(_options: NoOptions) -> DataSpec:
     """From scikit-learn's own files."""
     return DataSpec(name="digits", files=(), read=_read)
 

@@ -6,6 +6,6 @@ from simfl.registry import DATASETS
 
 
 @DATASETS.register("fashion_mnist", options=NoOptions)
-def fashion_mnist() -> DataSpec:
+def fashion_mnist(_options: NoOptions) -> DataSpec:
     """From ``FashionMNIST/raw``."""
     return idx_spec("fashion_mnist", "FashionMNIST")

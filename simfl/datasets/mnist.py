@@ -6,6 +6,6 @@ from simfl.registry import DATASETS
 
 
 @DATASETS.register("mnist", options=NoOptions)
-def mnist() -> DataSpec:
+def mnist(_options: NoOptions) -> DataSpec:
     """From ``MNIST/raw``."""
     return idx_spec("mnist", "MNIST")

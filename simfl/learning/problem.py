@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from simfl.datasets.base import Dataset
-from simfl.datasets.partition import iid, iid_sizes
+from simfl.datasets.base import Dataset, RecordedDataset
 from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
+from simfl.learning.normalization import Normalization
 from simfl.models.base import Architecture, initialise
 from simfl.objectives.base import Term
+from simfl.partitions.base import Held, Partition, Share, class_counts
+from simfl.partitions.transforms import TRANSFORMS
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -78,7 +80,7 @@ class LocalUpdate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientData:
-    """Samples to train on: inputs (samples, channels, height, width) in [0, 1], and targets."""
+    """Samples to train on: inputs (samples, channels, height, width), and targets."""
 
     inputs: Tensor
     targets: Tensor
@@ -92,17 +94,22 @@ class Problem(Cached):
     """What is learnt on what, how: everything that training is a function of, but the algorithm.
 
     Attributes:
+        normalization: what is done to images after they are put into [0, 1].
         seed: the scenario's; every random draw derives from it by logical coordinates.
         objective: terms of every local update's loss, beside the data's.
+        recorded: what a trace says of the clients' shares, where that is of the same ones.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
     architecture: Architecture
     dataset: Dataset
     clients: int
+    partition: Partition
     local: LocalUpdate
     seed: int
     objective: tuple[Term, ...] = ()
+    normalization: Normalization | None = None
+    recorded: Held | None = None
     device: str = "cpu"
 
     @cached_property
@@ -115,6 +122,8 @@ class Problem(Cached):
                 self.dataset.name,
                 self.dataset.digest(),
                 self.clients,
+                self.partition.key,
+                self.normalization,
                 self.local,
                 self.objective,
                 self.seed,
@@ -122,10 +131,30 @@ class Problem(Cached):
         )
 
     @cached_property
+    def shares(self) -> tuple[Share, ...]:
+        """Which samples each client holds."""
+        return self.partition.deal(self.dataset, self.clients, self.seed)
+
+    @cached_property
     def participants(self) -> tuple[Participant, ...]:
         """The clients, and how much data each holds."""
-        sizes = iid_sizes(self.dataset.train_samples, self.clients)
-        return tuple(Participant(index=i, samples=size) for i, size in enumerate(sizes))
+        return tuple(Participant(index=i, samples=n) for i, n in enumerate(self.held.sizes))
+
+    @cached_property
+    def held(self) -> Held:
+        """What the clients hold, as counts: recorded, or counted."""
+        dealt = self.dataset.digest(), self.partition.key, self.clients, self.seed
+        if self.recorded and self.recorded.key == repr(dealt):
+            return self.recorded
+        opened = not isinstance(self.dataset, RecordedDataset)
+        return Held(
+            key=repr(dealt),
+            sizes=[len(share) for share in self.shares],
+            classes=[class_counts(self.dataset.train_labels[it.samples]) for it in self.shares]
+            if opened
+            else None,
+            of=[share.writer or share.transform for share in self.shares],
+        )
 
     @cached_property
     def network(self) -> Network:
@@ -148,9 +177,10 @@ class Problem(Cached):
         sizes: list[int] = [b.stop - b.start for n in held for b in local.batches(n, 1)]
         return min(sizes)
 
-    def samples(self, indices: Tensor) -> ClientData:
+    def samples(self, indices: Tensor, transform: str = "identity") -> ClientData:
         """Training samples by index."""
-        return self._ready(self.dataset.train_images[indices], self.dataset.train_labels[indices])
+        images, labels = self.dataset.train_images[indices], self.dataset.train_labels[indices]
+        return self._ready(images, labels, transform)
 
     @cached_property
     def test(self) -> ClientData:
@@ -182,19 +212,20 @@ class Problem(Cached):
         _ = self._client_data, self.test
 
     @cached_property
-    def _parts(self) -> list[Tensor]:
-        return iid(self.dataset.train_samples, self.clients, self.seed)
-
-    @cached_property
     def _client_data(self) -> list[ClientData]:
+        if any(share.transform for share in self.shares):
+            return [self.samples(share.samples, share.transform) for share in self.shares]
         # one float copy of the training set in the clients' order, and views into it
-        every = self.samples(torch.cat(self._parts))
-        sizes = [len(part) for part in self._parts]
+        every = self.samples(torch.cat([share.samples for share in self.shares]))
+        sizes = [len(share) for share in self.shares]
         pairs = zip(every.inputs.split(sizes), every.targets.split(sizes), strict=True)
         return [ClientData(inputs, targets) for inputs, targets in pairs]
 
-    def _ready(self, images: Tensor, labels: Tensor) -> ClientData:
+    def _ready(self, images: Tensor, labels: Tensor, transform: str = "identity") -> ClientData:
         inputs, targets = images.to(self.device).float().div_(255), labels.to(self.device)
+        inputs = TRANSFORMS[transform](inputs).contiguous()
+        if self.normalization:
+            self.normalization.apply_(inputs)
         if self.local.loss == "bce_with_logits":
             return ClientData(inputs, one_hot(targets, self.dataset.classes).float())
         return ClientData(inputs, targets)

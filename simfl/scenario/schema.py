@@ -1,156 +1,37 @@
 """The scenario as frozen pydantic models, and its JSON Schema.
 
 Cut in five: what is learnt, on which platform, who talks to whom and when, how it is encoded, and
-what is recorded. A plug-in's own options are checked against the model that it registered.
+what is recorded. What is chosen by name is in `choices`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from simfl import registry as plugins
-from simfl.errors import OptionError, ScenarioError, did_you_mean
+from simfl.errors import OptionError, ScenarioError
 from simfl.options import Options, Positive, PositiveDuration, Share, Size
+from simfl.scenario.choices import (
+    AlgorithmChoice,
+    CodecChoice,
+    DatasetChoice,
+    ModelChoice,
+    NetworkChoice,
+    PartitionChoice,
+    Plugged,
+    ProtocolChoice,
+    TermChoice,
+    TopologyChoice,
+    fault,
+)
 from simfl.strict import Where
-
-
-class Plugged(BaseModel):
-    """A plug-in, with its own options beside the key that says which.
-
-    Attributes:
-        tag: that key.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    registry: ClassVar[plugins.Registry[Any]]
-    tag: ClassVar[str]
-
-    options: SerializeAsAny[BaseModel] = Field(default_factory=Options, exclude=True)
-
-    def plugin(self) -> plugins.Plugin[Any]:
-        """The registered plug-in of this name."""
-        return self.registry.get(getattr(self, self.tag))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, data: object) -> object:
-        """Turn ``{name, ...options}`` into the name and its checked options."""
-        if not isinstance(data, dict) or not isinstance(data.get(cls.tag), str):
-            return data
-        kind, name = cls.registry, data[cls.tag]
-        if name not in kind.names():
-            mend = did_you_mean(name, kind.names())
-            raise _fault((cls.tag,), f"unknown {kind.kind} '{name}'; {mend}")
-        own = {key for key in cls.model_fields if key != "options"}
-        mine = {key: value for key, value in data.items() if key in own}
-        rest = {key: value for key, value in data.items() if key not in own}
-        options = kind.get(name).options.model_validate(rest)
-        return mine | {"options": options}
-
-    def written(self) -> dict[str, Any]:
-        """Name and every option, defaults included, as they would stand in YAML."""
-        return self.model_dump(mode="json") | self.options.model_dump(mode="json")
-
-
-class Named(Plugged):
-    """A plug-in by its name."""
-
-    tag: ClassVar[str] = "name"
-
-    name: str
-
-
-def _fault(where: tuple[str, ...], message: str) -> ValidationError:
-    """A mistake found in one key by looking at others."""
-    details = InitErrorDetails(type=PydanticCustomError("fault", message), loc=where, input=None)
-    return ValidationError.from_exception_data("scenario", [details])
-
-
-class ModelChoice(Named):
-    """Which model."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.MODELS
-
-
-class AlgorithmChoice(Named):
-    """Which algorithm."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.ALGORITHMS
-
-
-class TermChoice(Named):
-    """A term of the loss."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.OBJECTIVES
-
-
-class CodecChoice(Named):
-    """Which codec."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.CODECS
-
-
-class TopologyChoice(Named):
-    """Which overlay."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.TOPOLOGIES
-
-
-class ProtocolChoice(Named):
-    """Which protocol."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.PROTOCOLS
-
-
-class NetworkChoice(Plugged):
-    """Which wires."""
-
-    registry: ClassVar[plugins.Registry[Any]] = plugins.NETWORKS
-    tag: ClassVar[str] = "kind"
-
-    kind: str
-
-    def written(self) -> dict[str, Any]:
-        """Kind and options; what is left out is left out again."""
-        options = self.options.model_dump(mode="json", exclude_none=True)
-        return self.model_dump(mode="json") | options
-
-
-class Dataset(Options):
-    """The data, how it is dealt out, and what stands in where it cannot be had.
-
-    Attributes:
-        fallback: used, said aloud and recorded, when no data folder is named and none is found.
-        partition: ``iid`` deals a seeded permutation out in equal parts.
-    """
-
-    name: str
-    partition: Literal["iid"] = "iid"
-    fallback: str | None = None
-
-    @field_validator("name", "fallback")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in plugins.DATASETS.names():
-            mend = did_you_mean(name, plugins.DATASETS.names())
-            raise PydanticCustomError("unknown_name", f"unknown data set '{name}'; {mend}")
-        return name
 
 
 class Local(Options):
@@ -193,7 +74,7 @@ class Learning(Options):
         objective: terms of the local loss, beside the data's and the algorithm's own.
     """
 
-    dataset: Dataset
+    dataset: DatasetChoice
     model: ModelChoice
     algorithm: AlgorithmChoice
     local: Local
@@ -360,9 +241,9 @@ class Scenario(Options):
         if has_server != getattr(self.protocol.options, "needs_server", True):
             if has_server:
                 message = f"protocol '{protocol}' has peers only; remove the group 'server'"
-                raise _fault((*where, "server"), message)
+                raise fault((*where, "server"), message)
             message = f"protocol '{protocol}' has a server; add server: {{model: ...}}"
-            raise _fault(where, message)
+            raise fault(where, message)
         return self
 
     @model_validator(mode="after")
@@ -372,12 +253,13 @@ class Scenario(Options):
             self.platform.network.options.suits(self.platform.nodes)  # type: ignore[attr-defined]
         except OptionError as error:
             where = ("platform", "network", *error.option.split("."))
-            raise _fault(where, error.message) from error
+            raise fault(where, error.message) from error
         return self
 
     def written(self) -> dict[str, Any]:
         """The resolved scenario: every default filled in, quantities with units, as in YAML."""
         data = self.model_dump(mode="json")
+        data["learning"]["dataset"] = self.learning.dataset.written()
         data["learning"]["model"] = self.learning.model.written()
         data["learning"]["algorithm"] = self.learning.algorithm.written()
         data["learning"]["objective"] = [term.written() for term in self.learning.objective]
@@ -396,19 +278,22 @@ def json_schema() -> dict[str, Any]:
     schema = Scenario.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     choices: tuple[type[Plugged], ...] = (
-        *(ModelChoice, AlgorithmChoice, TermChoice, CodecChoice),
+        *(DatasetChoice, PartitionChoice, ModelChoice, AlgorithmChoice, TermChoice, CodecChoice),
         *(TopologyChoice, ProtocolChoice, NetworkChoice),
     )
     for choice in choices:
         kind = choice.registry
+        own = dict(definitions[choice.__name__]["properties"])
+        del own["options"], own[choice.tag]
         variants = []
         for name in kind.names():
             options = kind.get(name).options.model_json_schema(mode="validation")
             definitions.update(options.pop("$defs", {}))
-            options["properties"] = {choice.tag: {"const": name}} | options.get("properties", {})
+            properties = {choice.tag: {"const": name}} | own | options.get("properties", {})
+            options["properties"] = properties
             options["required"] = [choice.tag, *options.get("required", [])]
             variants.append(options)
-        definitions[choice.__name__] = {"description": choice.__doc__, "oneOf": variants}
-    names = plugins.DATASETS.names()
-    definitions["Dataset"]["properties"]["name"] = {"enum": names}
+        definitions[choice.__name__] = {"description": getdoc(choice), "oneOf": variants}
+    # a name alone will do
+    definitions["PartitionChoice"]["oneOf"].append({"enum": plugins.PARTITIONS.names()})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

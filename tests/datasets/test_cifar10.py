@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simfl.datasets.base import Dataset, DataSpec
+from simfl.datasets.base import Dataset, DataSpec, NoOptions
 from simfl.errors import DataError
 from simfl.registry import DATASETS
 from simfl.vision import torchvision
@@ -31,7 +31,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 
 def spec() -> DataSpec:
-    made = DATASETS.get("cifar10").build()
+    made = DATASETS.get("cifar10").build(NoOptions())
     assert isinstance(made, DataSpec)
     return made
 
@@ -97,7 +97,7 @@ def test_from_torchvisions_files(tmp_path: Path, official: Callable[[Path], None
 
 def test_files_of_another_origin(tmp_path: Path) -> None:
     write_batches(tmp_path)
-    with pytest.raises(DataError, match="batches-py: not CIFAR-10's own files, whole; fetch"):
+    with pytest.raises(DataError, match="batches-py: not the official files, whole; fetch"):
         spec().read(tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_an_archive_cut_short(tmp_path: Path, share: float) -> None:
     path = tmp_path / "cifar10.npz"
     np.savez(path, **arrays())
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(DataError, match=r"cifar10\.npz: not a whole archive of CIFAR-10; lay it"):
+    with pytest.raises(DataError, match=r"cifar10\.npz: not a whole archive of plain arrays; lay"):
         spec().read(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_an_archive_that_lacks_a_part(tmp_path: Path) -> None:
     found = arrays()
     del found["test_labels"]
     np.savez(tmp_path / "cifar10.npz", **found)
-    with pytest.raises(DataError, match="not a whole archive"):
+    with pytest.raises(DataError, match="lacks the array test_labels; lay cifar10 out anew"):
         spec().read(tmp_path)
 
 

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import torch
 
+from simfl.datasets.base import NoOptions
 from simfl.registry import DATASETS
 
 
 def test_digits_are_there_without_a_download(tmp_path: Path) -> None:
-    spec = DATASETS.get("digits").build()
+    spec = DATASETS.get("digits").build(NoOptions())
     assert spec.files == ()
     data = spec.read(tmp_path)
     assert data.sample_shape == (1, 28, 28)

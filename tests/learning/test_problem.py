@@ -6,16 +6,24 @@ import torch
 from torch import nn
 
 from simfl.algorithms.fedavg import FedAvg, FedAvgOptions
-from simfl.datasets.base import Dataset
+from simfl.datasets.base import Dataset, RecordedDataset
+from simfl.errors import ReplayMiss
 from simfl.learning import evaluate as evaluation
 from simfl.learning.evaluate import evaluate
 from simfl.learning.network import AutogradNetwork
+from simfl.learning.normalization import Normalization
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.state import ModelState, Received, Turn
 from simfl.models.base import Architecture, ModelOptions, chain
 from simfl.models.count import declare
+from simfl.partitions.base import Partition
+from simfl.partitions.iid import IidOptions
+from simfl.partitions.pathological import PathologicalOptions
+from simfl.partitions.transformed_copies import TransformedCopiesOptions
 from simfl.tensors import NamedTensors
 
+SHARDS = PathologicalOptions(classes=1)
+IID = Partition(name="iid", options=IidOptions())
 MakeProblem = Callable[..., Problem]
 
 
@@ -43,6 +51,65 @@ def test_models_see_values_from_zero_to_one(make_problem: MakeProblem, toy: Data
     assert torch.equal(problem.test.targets, toy.test_labels)
     some = problem.samples(torch.tensor([5, 0]))
     assert torch.equal(some.targets, toy.train_labels[[5, 0]])
+
+
+def test_images_are_normalised(make_problem: MakeProblem, toy: Dataset) -> None:
+    problem = make_problem(normalization=Normalization(mean=(0.1307,), std=(0.3081,)))
+    due = (toy.test_images.float() / 255 - 0.1307) / 0.3081
+    assert problem.test.inputs.dtype == torch.float32
+    assert torch.equal(problem.test.inputs, due)
+    every = torch.cat([problem.data_of(client).inputs for client in range(4)])
+    assert every.mean() == pytest.approx(
+        float(toy.train_images.float().mean() / 255 - 0.1307) / 0.3081, rel=1e-5
+    )
+    assert torch.equal(
+        problem.samples(torch.tensor([3])).inputs,
+        (toy.train_images[3:4].float() / 255 - 0.1307) / 0.3081,
+    )
+    assert problem.name != make_problem().name
+
+
+def test_each_channel_is_normalised_by_its_own_numbers() -> None:
+    images = torch.full((2, 3, 1, 2), 0.5)
+    found = Normalization(mean=(0.5, 0.25, 0.0), std=(1.0, 0.5, 0.25)).apply_(images)
+    assert torch.equal(found[:, :, 0, 0], torch.tensor([[0.0, 0.5, 2.0]] * 2))
+
+
+def test_another_partition_is_another_problem(make_problem: MakeProblem) -> None:
+    other = replace(IID, options=IidOptions(parts=5))
+    problem = make_problem(partition=other)
+    assert [p.samples for p in problem.participants] == [12] * 4
+    assert problem.name != make_problem().name
+
+
+def test_clients_see_their_samples_under_their_transform(
+    make_problem: MakeProblem, toy: Dataset
+) -> None:
+    copies = Partition(name="transformed_copies", options=TransformedCopiesOptions(of="all"))
+    normalization = Normalization(mean=(0.5,), std=(0.5,))
+    problem = make_problem(partition=copies, normalization=normalization)
+    assert [p.samples for p in problem.participants] == [60] * 4
+    plain, mirrored = problem.data_of(0), problem.data_of(1)
+    assert torch.equal(plain.inputs.flip(-1), mirrored.inputs)
+    assert torch.equal(plain.targets, mirrored.targets)
+    first = toy.train_images[problem.shares[0].samples[0]].float() / 255
+    assert torch.allclose(plain.inputs[0], (first - 0.5) / 0.5)
+    # the test set is as it is
+    assert torch.equal(problem.test.inputs, (toy.test_images.float() / 255 - 0.5) / 0.5)
+
+
+def test_what_clients_hold_is_counted(make_problem: MakeProblem, toy: Dataset) -> None:
+    problem = make_problem(partition=Partition(name="pathological", options=SHARDS), clients=3)
+    assert problem.held.sizes == [20, 20, 20]
+    assert problem.held.of == ["", "", ""]
+    for share, classes in zip(problem.shares, problem.held.classes or [], strict=True):
+        [(name, count)] = classes.items()
+        assert toy.train_labels[share.samples].tolist() == [int(name)] * count
+    # as a trace says, without a label
+    unopened = replace(problem, dataset=RecordedDataset(toy.facts()), recorded=problem.held)
+    assert unopened.participants == problem.participants
+    with pytest.raises(ReplayMiss, match="toy is not opened"):
+        _ = replace(unopened, clients=2).participants
 
 
 def test_targets_are_rows_for_the_loss_over_classes(

@@ -1,0 +1,1 @@
+"""Partitions, one file each: which training samples each client holds."""
