@@ -121,6 +121,7 @@ def build(
         clients=clients,
         local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
         seed=scenario.seed,
+        quantize=learning.quantize,
         device=device,
     )
     shortest, least = problem.shortest_batch(), problem.architecture.least_batch
@@ -204,7 +205,7 @@ def _learning_digest() -> str:
     """Of every source file that decides what is computed."""
     root = Path(__file__).parent
     files = [p for part in _LEARNING for p in (root / part).rglob("*.py")]
-    return digest_of_files([*files, root / "tensors.py", root / "keys.py"])
+    return digest_of_files([*files, *(root / f"{n}.py" for n in ("tensors", "precision", "keys"))])
 
 
 def _backend(device: str) -> str:

@@ -94,7 +94,9 @@ DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("base", "idx", "partition")
 )
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
-CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
+CODECS: Final[Registry[Any]] = Registry(
+    "codec", "simfl.codecs", ("base", "counted", "matrices", "reading", "values")
+)
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(
     "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")

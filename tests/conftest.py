@@ -84,7 +84,9 @@ def make_problem(toy: Dataset) -> Callable[..., Problem]:
     model = MODELS.get("lenet_300_100")
 
     def make(init: str = "kaiming_fan_in", **changes: Any) -> Problem:
-        fields = {k: changes.pop(k) for k in ("dataset", "clients", "seed") if k in changes}
+        fields = {
+            k: changes.pop(k) for k in ("dataset", "clients", "seed", "quantize") if k in changes
+        }
         fields = {"dataset": toy, "clients": 4, "seed": 1} | fields
         options = model.options(init=init)
         data = fields["dataset"]

@@ -20,6 +20,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "options": (0, "units", "pydantic pydantic_core"),
     "strict": (0, "errors", "pydantic yaml"),
     "tensors": (0, "work", "torch"),
+    "precision": (0, "", "torch"),
     "vision": (0, "", "torch torchvision"),
     "scenario": (1, "", "pydantic pydantic_core yaml"),
     "memo": (1, "", "filelock"),
@@ -97,6 +98,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
 FLOOR_0 = {unit for unit, (floor, _, _) in TABLE.items() if floor == 0}
 # tensors stay away from what is counted, timed, scheduled or written
 CLOSED_TO = {
+    "precision": set(TABLE) - {"precision", "codecs", "learning"},
     "tensors": {"cost", "events", "memo", "protocols", "record", "scenario", "topologies"},
     "vision": set(TABLE) - {"vision", "datasets", "models"},
 }

@@ -11,12 +11,13 @@ from simfl.algorithms.base import CountRule, WorkRule
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
+from simfl.learning.quantize import quantised
 from simfl.learning.sgd import Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
 from simfl.tensors import NamedTensors, manifest_of
-from simfl.work import Kind, Manifest, Storage, Workload
+from simfl.work import DTYPE, Kind, Manifest, Storage, Workload, as_held, sent_as
 
 _FLOAT_BYTES = 4
 
@@ -69,10 +70,15 @@ def _as_before(_: AveragedSGD[Any], state: Manifest, *_arguments: Any) -> Manife
     return state
 
 
+def _as_sent(algorithm: AveragedSGD[Any], state: Manifest) -> Manifest:
+    """All that is stored, with as many bits as travel."""
+    return sent_as(state, algorithm.problem.quantize or DTYPE)
+
+
 def _as_received(
     _: AveragedSGD[Any], _state: Manifest | None, received: Received[Manifest]
 ) -> Manifest:
-    return received.payload
+    return as_held(received.payload)
 
 
 class AveragedSGD(Generic[O_co]):
@@ -92,7 +98,7 @@ class AveragedSGD(Generic[O_co]):
     }
     counts: ClassVar[Mapping[str, CountRule]] = {
         "train": _as_before,
-        "share": _as_before,
+        "share": _as_sent,
         "adopt": _as_received,
         "aggregate": _as_before,
         "mix": _as_before,
@@ -138,7 +144,8 @@ class AveragedSGD(Generic[O_co]):
 
     def sent(self, payload: Payload) -> Payload:
         """What arrives of a payload: all that `share` returns goes through here."""
-        return payload
+        dtype = self.problem.quantize
+        return quantised(payload, dtype) if dtype else payload
 
     def adopt(self, state: ModelState | None, received: Received[Payload]) -> ModelState:
         """The server's model replaces the client's."""

@@ -17,6 +17,7 @@ from simfl.keys import seed_of
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.models.base import Architecture, initialise
+from simfl.precision import Precision
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -83,6 +84,7 @@ class Problem(Cached):
 
     Attributes:
         seed: the scenario's; every random draw derives from it by logical coordinates.
+        quantize: in which type matrices travel, if not in float32.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
@@ -91,6 +93,7 @@ class Problem(Cached):
     clients: int
     local: LocalUpdate
     seed: int
+    quantize: Precision | None = None
     device: str = "cpu"
 
     @cached_property
@@ -99,12 +102,13 @@ class Problem(Cached):
         return repr(
             (
                 self.architecture.name,
-                self.architecture.init,
+                self.architecture.options,
                 self.dataset.name,
                 self.dataset.digest(),
                 self.clients,
                 self.local,
                 self.seed,
+                self.quantize,
             )
         )
 

@@ -179,12 +179,17 @@ class Local(Options):
 
 
 class Learning(Options):
-    """What is learnt."""
+    """What is learnt.
+
+    Attributes:
+        quantize: round the values of matrices before they are sent, to those of this type.
+    """
 
     dataset: Dataset
     model: ModelChoice
     algorithm: AlgorithmChoice
     local: Local
+    quantize: Literal["float16", "int8"] | None = None
 
 
 class DeviceGroup(Options):

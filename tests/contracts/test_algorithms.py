@@ -208,7 +208,9 @@ def test_the_name_covers_every_bit_of_the_data(
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("change", [{"clients": 5}, {"seed": 2}, {"init": "kaiming_fan_out"}])
+@pytest.mark.parametrize(
+    "change", [{"clients": 5}, {"seed": 2}, {"init": "kaiming_fan_out"}, {"quantize": "int8"}]
+)
 def test_the_name_covers_the_rest_of_the_problem(
     make_problem: MakeProblem, name: str, change: Mapping[str, Any]
 ) -> None:
