@@ -88,7 +88,7 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-_HELPERS: Final = ("base", "convolutions", "count", "storages")
+_HELPERS: Final = ("base", "convolutions", "count", "residual", "storages")
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("base", "idx", "partition")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from simfl.algorithms.base import CountRule, WorkRule
+from simfl.keys import seed_of
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
@@ -130,7 +131,13 @@ class AveragedSGD(Generic[O_co]):
         for state, turn in turns:
             data = problem.data_of(turn.client)
             batches = turn_batches(problem.local, len(data), turn, problem.seed)
-            start = Training(tensors=state.tensors, masks=state.masks, data=data, batches=batches)
+            start = Training(
+                tensors=state.tensors,
+                masks=state.masks,
+                data=data,
+                batches=batches,
+                seed=seed_of(problem.seed, "draws", turn.client, turn.index),
+            )
             trainings.append(start)
         trained = train(problem.network, problem.local, trainings)
         return [

@@ -125,11 +125,15 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         generator = torch.Generator().manual_seed(seed_of(problem.seed, "random pruning"))
         local = replace(problem.local, gradients="fresh")
         samples = problem.samples(self._server_samples())
-        for _ in range(options.level):
+        for level in range(options.level):
             if options.initial == "sample_based":
                 batches = epoch_batches(len(samples), local.batch_size, options.server_epochs)
                 start = Training(
-                    tensors=state.tensors, masks=state.masks, data=samples, batches=batches
+                    tensors=state.tensors,
+                    masks=state.masks,
+                    data=samples,
+                    batches=batches,
+                    seed=seed_of(problem.seed, "server's draws", level),
                 )
                 state = replace(state, tensors=train(problem.network, local, [start])[0])
             score = magnitude if options.initial != "random" else _with(generator)

@@ -25,12 +25,14 @@ class Training:
         masks: which weights there are; None for all of them.
         data: what the batches index.
         batches: one per step.
+        seed: of what the network draws while it trains.
     """
 
     tensors: NamedTensors
     masks: Masks | None
     data: ClientData
     batches: Sequence[Tensor | slice]
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,6 +71,7 @@ def _train_together(
     net: Network, local: LocalUpdate, trainings: list[Training]
 ) -> list[NamedTensors]:
     net.load([training.tensors.flat for training in trainings])
+    net.seed(trainings[0].seed)  # who draws has but one
     weights, masks = net.weights, _stacked_masks(trainings)
     plain = not (local.momentum or local.weight_decay) and local.gradients == "fresh"
     velocity = torch.zeros_like(weights) if local.momentum else None
