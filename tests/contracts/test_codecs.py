@@ -1,7 +1,8 @@
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod
+from math import log2, prod
 from typing import Any, get_args
 
 import pytest
@@ -14,12 +15,15 @@ from simfl.codecs.bitmap import Bitmap, BitmapOptions
 from simfl.codecs.coo import Coo, CooOptions
 from simfl.codecs.csr import Csr
 from simfl.codecs.delta_index import DeltaIndex, DeltaIndexOptions
+from simfl.codecs.dense import Dense, DenseOptions
 from simfl.codecs.matrices import MatrixOptions
+from simfl.codecs.reading import varint
 from simfl.codecs.scipy_csr import ScipyCsr, ScipyCsrOptions
 from simfl.codecs.values_only import ValuesOnly, ValuesOnlyOptions
 from simfl.learning.quantize import quantised
 from simfl.registry import CODECS
 from simfl.tensors import Layout, Masks, NamedTensors, Payload
+from simfl.work import Manifest, TensorInfo
 
 Shape = tuple[int, ...]
 DTYPES = ("float32", "float16", "int8")
@@ -304,3 +308,161 @@ def test_an_index_out_of_the_matrix_is_refused() -> None:
     message = b"\x01" + b"\x07" + b"\x00" + b"\x00\x00\x80\x3f"
     with pytest.raises(ValueError, match="exceeds"):
         Coo(CooOptions()).decode(message, Layout(("w",), ((2, 3),)))
+
+
+@pytest.mark.parametrize(
+    ("stored", "wide", "nbytes"),
+    [
+        # a count, eleven pointers, a column and a value for each entry
+        (0, 100, 1 + 11),
+        (100, 100, 1 + 11 + 100 * 5),
+        (255, 256, 2 + 11 + 255 * 5),
+        (256, 257, 2 + 2 * 11 + 256 * 6),
+        (1000, 100, 2 + 4 * 1000),  # nothing is missing
+    ],
+)
+def test_bytes_of_csr(stored: int, wide: int, nbytes: int) -> None:
+    assert len(Csr(MatrixOptions()).encode(with_stored(stored, (10, wide)))) == nbytes
+
+
+def test_csr_byte_by_byte() -> None:
+    payload = pruned(w=torch.tensor([[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]))
+    values = b"\x00\x00\x80\x3f" + b"\x00\x00\x00\x40"
+    assert Csr(MatrixOptions()).encode(payload) == b"\x02" + b"\0\1\1\2" + b"\1\0" + values
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x02\1\1\1\2\1\0",  # does not begin with 0
+        b"\x02\0\2\1\2\1\0",  # falls
+        b"\x02\0\1\1\1\1\0",  # ends too early
+        b"\x02\0\1\1\2\2\0",  # column 2 of 2
+        b"\x02\0\2\2\2\1\0",  # columns of a row fall
+        b"\x02\0\2\2\2\1\1",  # twice the same
+    ],
+)
+def test_csr_that_is_none(message: bytes) -> None:
+    with pytest.raises(ValueError, match=r"pointers|column|rise"):
+        Csr(MatrixOptions()).decode(message + bytes(8), Layout(("w",), ((3, 2),)))
+
+
+def test_bytes_of_a_bitmap() -> None:
+    codec = Bitmap(BitmapOptions())
+    assert len(codec.encode(with_stored(30, (10, 11)))) == 1 + 14 + 4 * 30
+    assert len(codec.encode(with_stored(110, (10, 11)))) == 1 + 4 * 110
+    payload = pruned(w=torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    assert codec.encode(payload) == b"\x01" + b"\x40" + b"\x00\x00\x80\x3f"
+
+
+@pytest.mark.parametrize("message", [b"\x02\x40", b"\x01\xc0", b"\x01\x41", b"\x05\xf0", b"\x81\0"])
+def test_a_bitmap_that_is_none(message: bytes) -> None:
+    with pytest.raises(ValueError, match=r"bits|entries|count|ends|bytes"):
+        Bitmap(BitmapOptions()).decode(message + bytes(4), Layout(("w",), ((2, 2),)))
+
+
+@given(st.integers(1, 5000), st.floats(0, 1), st.integers(0, 99))
+def test_a_position_of_elias_and_fano_takes_two_bits_and_the_logarithm(
+    size: int, density: float, seed: int
+) -> None:
+    kept = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < density
+    stored, codec = int(kept.sum()), DeltaIndex(DeltaIndexOptions())
+    if 0 < stored < size:
+        bits = 8 * (len(codec.encode(pruned(w=kept.float()))) - len(varint(stored)) - 4 * stored)
+        assert bits <= stored * (2 + log2(size / stored)) + 14
+
+
+def test_elias_and_fano_bit_by_bit() -> None:
+    w = torch.zeros(1, 16)
+    w[0, [3, 4, 13]] = 1  # of 16, 3: two low bits 11 00 01, high ones 0 1 3 as 1 01 001
+    message = DeltaIndex(DeltaIndexOptions()).encode(pruned(w=w))
+    assert message[:3] == bytes([3, 0b11000100, 0b10100100])
+
+
+@pytest.mark.parametrize(
+    "halves", [b"\xc4\x24", b"\xc4\xa6", b"\xc5\xa4", b"\xc4\xa5", b"\x30\xe0"]
+)
+def test_elias_and_fano_that_is_none(halves: bytes) -> None:
+    message = bytes([3]) + halves + bytes(12)
+    with pytest.raises(ValueError, match=r"gaps|bits|rise"):
+        DeltaIndex(DeltaIndexOptions()).decode(message, Layout(("w",), ((1, 16),)))
+
+
+def test_values_only_where_the_masks_are_known() -> None:
+    codec, unknown = ValuesOnly(ValuesOnlyOptions()), with_stored(30, (10, 11))
+    known = replace(unknown, known=True)
+    layout = known.tensors.layout
+    assert len(codec.encode(known)) == codec.nbytes(known.manifest()) == 1 + 4 * 30
+    assert len(codec.encode(unknown)) == codec.nbytes(unknown.manifest()) == 1 + 1 + 14 + 4 * 30
+    back = codec.decode(codec.encode(known), layout, known.masks)
+    assert back.masks is known.masks
+    assert back.known
+    assert not codec.decode(codec.encode(unknown), layout).known
+    with pytest.raises(ValueError, match="know the masks; give them"):
+        codec.decode(codec.encode(known), layout)
+    fewer = Masks(layout, torch.zeros(layout.size))
+    with pytest.raises(ValueError, match="too many"):
+        codec.decode(codec.encode(known), layout, fewer)
+    with pytest.raises(ValueError, match="does not begin with 2"):
+        codec.decode(b"\x02", layout)
+
+
+def test_bytes_of_quantised_values() -> None:
+    tensors = {"w": torch.rand(8, 5), "b": torch.rand(8)}
+    payload, codec = Payload(NamedTensors.pack(tensors)), Dense(DenseOptions())
+    sizes = {d: len(codec.encode(quantised(payload, d))) for d in ("float16", "int8")}
+    assert sizes == {"float16": 2 * 40 + 4 * 8, "int8": 4 + 40 + 4 * 8}
+
+
+@pytest.mark.parametrize("scale", [b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f", b"\x00\x00\x80\xbf"])
+def test_a_scale_that_is_none(scale: bytes) -> None:
+    with pytest.raises(ValueError, match="scale"):
+        Dense(DenseOptions()).decode(scale + b"\1", Layout(("w",), ((1, 1),)), dtype="int8")
+
+
+@pytest.mark.parametrize("at", [0, 26, 60, 150, 210, 400, -60, -5])
+def test_a_byte_of_a_zip_file_that_is_wrong(at: int) -> None:
+    payload, codec = with_stored(3, (4, 5)), ScipyCsr(ScipyCsrOptions())
+    message = bytearray(codec.encode(payload))
+    message[at] ^= 1
+    with pytest.raises(ValueError, match=r"no file of NumPy|are said|ends|column|pointers"):
+        codec.decode(bytes(message), payload.tensors.layout)
+
+
+def counts(stored: int, shape: Shape, dtype: str, *, known: bool) -> Manifest:
+    info = TensorInfo(name="w", shape=shape, dtype=dtype, nonzero=stored, known=known)
+    return Manifest(tensors=(info,))
+
+
+def break_even(codec: Codec, shape: Shape, dtype: str, *, known: bool) -> float:
+    """The highest density at which a message is smaller than the dense one."""
+    size, dense = prod(shape), Dense(DenseOptions())
+    limit = dense.nbytes(counts(size, shape, dtype, known=False))
+
+    def nbytes(stored: int) -> int:
+        return codec.nbytes(counts(stored, shape, dtype, known=known))
+
+    return (bisect(range(size), limit - 1, key=nbytes) - 1) / size
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "linear", "conv"),
+    [  # as docs/codecs.md has them, by float32, float16 and int8
+        ("coo", {"convolutions": "coo"}, (0.50, 0.33, 0.20), (0.50, 0.33, 0.20)),
+        ("csr", {}, (0.67, 0.50, 0.33), (0.67, 0.50, 0.33)),
+        ("bitmap", {}, (0.97, 0.94, 0.87), (0.97, 0.94, 0.87)),
+        ("delta_index", {}, (0.94, 0.88, 0.78), (0.94, 0.88, 0.78)),
+        ("values_only", {}, (1.00, 1.00, 1.00), (1.00, 1.00, 1.00)),
+        ("scipy_csr", {"rows": "outputs"}, (0.50, 0.33, 0.20), (0.50, 0.33, 0.20)),
+        ("scipy_csr", {}, (0.50, 0.33, 0.20), (0.33, 0.11, 0.00)),
+    ],
+)
+def test_when_it_pays(
+    name: str, options: dict[str, Any], linear: tuple[float, ...], conv: tuple[float, ...]
+) -> None:
+    plugin = CODECS.get(name)
+    codec = plugin.build(plugin.options(**options))
+    for shape, densities in (((300, 784), linear), ((512, 512, 3, 3), conv)):
+        for dtype, density in zip(DTYPES, densities, strict=True):
+            found = break_even(codec, shape, dtype, known=name == "values_only")
+            assert found == pytest.approx(density, abs=0.0051)

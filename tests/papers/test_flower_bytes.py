@@ -69,6 +69,14 @@ def at_density(manifest: Manifest, density: float) -> Manifest:
     )
 
 
+@pytest.mark.parametrize(
+    ("density", "nbytes"), [(0.5, 93_589_647), (0.2, 51_754_663), (0.1, 37_809_679)]
+)
+def test_resnet12_pruned_globally(density: float, nbytes: int) -> None:
+    # the study's counts depend on which layers its weights leave entries in, by some 170 bytes
+    assert STUDY.nbytes(at_density(resnet12(3, 32), density)) == pytest.approx(nbytes, abs=170)
+
+
 def test_rows_of_outputs_save_what_pointers_of_three_entries_cost() -> None:
     pruned = at_density(resnet12(3, 32), 0.1)
     # 36.06 and 13.49 MiB; dense float32 without any framing is 66.60 MiB
