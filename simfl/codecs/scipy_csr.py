@@ -91,8 +91,9 @@ class ScipyCsr(Tensorwise):
             np.array((rows, wide), "<i8").tobytes(),
             np.array(info.shape, "<i8").tobytes(),
             bytes([False]),
-            stored[:scale],
         ]
+        if scale:
+            contents.append(stored[:scale])
         return _zip(self._members(info, len(positions)), contents) + counter
 
     def read(self, reader: Reader, info: TensorInfo) -> tuple[Floats, Bools]:
@@ -175,7 +176,7 @@ def _zip(members: list[Member], contents: list[bytes]) -> bytes:
     """What `np.savez` writes of arrays with these bytes, on any machine at any time."""
     out = BytesIO()
     with ZipFile(out, "w", ZIP_STORED) as file:
-        for (name, descr, shape), content in zip(members, contents, strict=False):
+        for (name, descr, shape), content in zip(members, contents, strict=True):
             info = ZipInfo(name)
             info.create_system = _UNIX
             with file.open(info, "w", force_zip64=True) as member:
