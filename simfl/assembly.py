@@ -130,6 +130,7 @@ def build(
             for number, term in enumerate(learning.objective)
         ),
         seed=scenario.seed,
+        quantize=learning.quantize,
         device=device,
     )
     with _dealing(scenario, located.dataset):
@@ -264,7 +265,7 @@ def _learning_digest() -> str:
     """Of every source file that decides what is computed."""
     root = Path(__file__).parent
     files = [p for part in _LEARNING for p in (root / part).rglob("*.py")]
-    return digest_of_files([*files, root / "tensors.py", root / "keys.py"])
+    return digest_of_files([*files, *(root / f"{n}.py" for n in ("tensors", "precision", "keys"))])
 
 
 def _backend(device: str) -> str:

@@ -117,4 +117,4 @@ class Missing:
         self.note(recipe)
         if recipe.verb.__name__ == "score":
             return Manifest(metrics={"accuracy": nan, "loss": nan})
-        return Forecast(recipe.verb, recipe.args, self._first).manifest
+        return Forecast(recipe.verb, recipe.args, self._first, recipe.counts).manifest

@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-_HELPERS: Final = ("base", "convolutions", "count", "storages")
+_HELPERS: Final = ("base", "convolutions", "count", "residual", "storages")
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("arrays", "base", "cifar", "idx", "leaf")
@@ -101,7 +101,9 @@ DATASETS: Final[Registry[Any]] = Registry(
 PARTITIONS: Final[Registry[Any]] = Registry("partition", "simfl.partitions", ("base", "transforms"))
 ALGORITHMS: Final[Registry[Any]] = Registry("algorithm", "simfl.algorithms")
 OBJECTIVES: Final[Registry[Any]] = Registry("loss term", "simfl.objectives")
-CODECS: Final[Registry[Any]] = Registry("codec", "simfl.codecs")
+CODECS: Final[Registry[Any]] = Registry(
+    "codec", "simfl.codecs", ("base", "counted", "matrices", "reading", "values")
+)
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(
     "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")

@@ -241,15 +241,25 @@ class Tape:
 
 
 class Forecast:
-    """An artifact without a value: its counts are those of what it is made from."""
+    """An artifact without a value: its counts are those of what it is made from.
+
+    Args:
+        verb: of an algorithm.
+        args: what it would be given.
+        first: the counts of what is made from nothing.
+        rule: that of the algorithm for the counts of the verb's result, if there is one.
+    """
 
     def __init__(
-        self, verb: Callable[..., Any], args: tuple[Any, ...], first: Callable[[], Manifest]
+        self,
+        verb: Callable[..., Any],
+        args: tuple[Any, ...],
+        first: Callable[[], Manifest],
+        rule: Callable[..., Manifest | None] | None = None,
     ) -> None:
-        self.key: Key = Recipe(verb, verb.__name__, args).key
-        counts = [c for c in map(counted, args) if isinstance(c, Manifest | Received)]
-        found = counts[0] if counts else first()
-        self._manifest: Manifest = found.payload if isinstance(found, Received) else found
+        recipe = Recipe(verb, verb.__name__, args, counts=rule)
+        self.key: Key = recipe.key
+        self._manifest = recipe.forecast() or _counts_of_the_first(args) or first()
 
     @property
     def manifest(self) -> Manifest:
@@ -260,3 +270,9 @@ class Forecast:
     def value(self) -> Any:
         """There is none: a plan never looks."""
         raise AssertionError("a forecast has no value")
+
+
+def _counts_of_the_first(args: tuple[Any, ...]) -> Manifest | None:
+    """Those of the first state or payload among a verb's arguments."""
+    found = (c.payload if isinstance(c, Received) else c for c in map(counted, args))
+    return next((c for c in found if isinstance(c, Manifest)), None)

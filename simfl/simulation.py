@@ -159,10 +159,10 @@ def plan(
     """
     parts, tape = build(scenario, data_dir, located=located), Tape()
     env = simpy.Environment()
-    algorithm = parts.algorithm
+    first, rules = parts.algorithm.forecast, _count_rules(parts)
 
     def promise(verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
-        return Forecast(verb, args, algorithm.forecast)
+        return Forecast(verb, args, first, rules.get(verb.__name__))
 
     simulation = Simulation(env, parts, tape, promise, lambda *_: None)
     simulation.play(rounds=1)
@@ -221,8 +221,7 @@ def _simulate(
 
 def promiser(parts: Parts, store: Store) -> Callable[..., Promise[Any]]:
     """How a run's nodes promise: recipes by the name of everything that computes them."""
-    algorithm, name = parts.algorithm, computed_by(parts)
-    rules = {word: partial(rule, algorithm) for word, rule in algorithm.counts.items()}
+    algorithm, name, rules = parts.algorithm, computed_by(parts), _count_rules(parts)
     known: dict[str, tuple[str, bool, Any]] = {}
 
     def promise(verb: Callable[..., Any], *args: Any) -> Promise[Any]:
@@ -233,6 +232,12 @@ def promiser(parts: Parts, store: Store) -> Callable[..., Promise[Any]]:
         return store.promise(Recipe(verb, named, args, heavy, counts))
 
     return promise
+
+
+def _count_rules(parts: Parts) -> dict[str, Callable[..., Manifest | None]]:
+    """By verb, the rule for the manifest of its result."""
+    algorithm = parts.algorithm
+    return {word: partial(rule, algorithm) for word, rule in algorithm.counts.items()}
 
 
 @contextmanager

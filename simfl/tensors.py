@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from simfl.work import Cached, Manifest, TensorInfo
-
-DTYPE: Final = "float32"
+from simfl.work import DTYPE, Cached, Manifest, TensorInfo, sent_as
 
 
 @dataclass(frozen=True)
@@ -145,15 +143,19 @@ class Payload:
 
     Attributes:
         known: whether the receiver knows the masks already; a codec may then leave them out.
+        dtype: in which the values of matrices travel (tensors of two dimensions and more); theirs
+            are values that it can hold. Vectors are float32.
     """
 
     tensors: NamedTensors
     masks: Masks | None = None
     known: bool = False
+    dtype: str = DTYPE
 
     def manifest(self) -> Manifest:
         """Its counts."""
-        return manifest_of(self.tensors, self.masks, known=self.known)
+        counted = manifest_of(self.tensors, self.masks, known=self.known)
+        return sent_as(counted, self.dtype)
 
 
 @lru_cache(maxsize=1024)

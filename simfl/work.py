@@ -4,11 +4,14 @@ Nothing here knows a tensor or a second.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
-from typing import Any
+from typing import Any, Final
+
+DTYPE: Final = "float32"
+"""In which everything is computed and held, and travels where nothing else is said."""
 
 
 class Cached:
@@ -71,6 +74,26 @@ class Manifest(Cached):
     def nonzero(self) -> int:
         """Stored entries of all tensors."""
         return sum(t.nonzero for t in self.tensors)
+
+
+@lru_cache(maxsize=1024)
+def sent_as(manifest: Manifest, dtype: str) -> Manifest:
+    """The counts of what is sent, its matrices' values in that type; vectors are float32."""
+    if all(t.dtype == dtype or len(t.shape) < 2 for t in manifest.tensors):
+        return manifest
+    return replace(
+        manifest,
+        tensors=tuple(replace(t, dtype=dtype) if len(t.shape) > 1 else t for t in manifest.tensors),
+    )
+
+
+@lru_cache(maxsize=1024)
+def as_held(manifest: Manifest) -> Manifest:
+    """The counts of what was received, as its receiver holds it: no longer on its way."""
+    if all(t.dtype == DTYPE and not t.known for t in manifest.tensors):
+        return manifest
+    tensors = tuple(replace(t, dtype=DTYPE, known=False) for t in manifest.tensors)
+    return replace(manifest, tensors=tensors)
 
 
 class Storage(Enum):

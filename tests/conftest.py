@@ -88,7 +88,7 @@ def make_problem(toy: Dataset) -> Callable[..., Problem]:
 
     def make(init: str = "kaiming_fan_in", **changes: Any) -> Problem:
         fields = {"dataset": toy, "clients": 4, "seed": 1, "partition": IID}
-        fields |= {"normalization": None, "objective": ()}
+        fields |= {"normalization": None, "objective": (), "quantize": None}
         fields |= {name: changes.pop(name) for name in fields if name in changes}
         options = model.options(init=init)
         data = fields["dataset"]

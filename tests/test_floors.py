@@ -20,6 +20,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "options": (0, "units", "pydantic pydantic_core"),
     "strict": (0, "errors", "pydantic yaml"),
     "tensors": (0, "work", "torch"),
+    "precision": (0, "", "torch"),
     "vision": (0, "", "torch torchvision"),
     "scenario": (1, "", "pydantic pydantic_core yaml"),
     "memo": (1, "", "filelock"),
@@ -32,9 +33,10 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "topologies": (1, "", "networkx"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
-    "learning": (2, "models datasets memo partitions pruning", "torch"),
+    "objectives": (1, "", "pydantic torch"),
+    "learning": (2, "models datasets memo objectives partitions pruning", "numba numpy torch"),
     "events": (2, "cost memo", "simpy"),
-    "algorithms": (3, "learning pruning", "pydantic torch"),
+    "algorithms": (3, "learning objectives pruning", "pydantic torch"),
     "protocols": (4, "events topologies algorithms.base memo", "networkx simpy"),
     "devices": (5, "cost", ""),
     "profile": (
@@ -100,6 +102,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
 FLOOR_0 = {unit for unit, (floor, _, _) in TABLE.items() if floor == 0}
 # tensors stay away from what is counted, timed, scheduled or written
 CLOSED_TO = {
+    "precision": set(TABLE) - {"precision", "codecs", "learning"},
     "tensors": {"cost", "events", "memo", "protocols", "record", "scenario", "topologies"},
     "vision": set(TABLE) - {"vision", "datasets", "models"},
 }

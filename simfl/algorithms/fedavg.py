@@ -8,15 +8,17 @@ from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from simfl.algorithms.base import CountRule, WorkRule
+from simfl.keys import seed_of
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.problem import Problem
+from simfl.learning.quantize import quantised
 from simfl.learning.sgd import Rule, Trained, Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
 from simfl.tensors import NamedTensors, manifest_of
-from simfl.work import Kind, Manifest, Storage, Workload
+from simfl.work import DTYPE, Kind, Manifest, Storage, Workload, as_held, sent_as
 
 _FLOAT_BYTES = 4
 
@@ -75,11 +77,16 @@ def _as_before(_: AveragedSGD[Any], state: Manifest, *_arguments: Any) -> Manife
     return state
 
 
+def _as_sent(algorithm: AveragedSGD[Any], state: Manifest) -> Manifest:
+    """All that is stored, with as many bits as travel."""
+    return sent_as(state, algorithm.problem.quantize or DTYPE)
+
+
 def _as_received(
     _: AveragedSGD[Any], _state: Manifest | None, received: Received[Manifest]
 ) -> Manifest:
     """Who sent it knows its structure."""
-    return told(received.payload)
+    return told(as_held(received.payload))
 
 
 def _as_averaged(
@@ -123,7 +130,7 @@ class AveragedSGD(Generic[O_co]):
     }
     counts: ClassVar[Mapping[str, CountRule]] = {
         "train": _as_before,
-        "share": _as_before,
+        "share": _as_sent,
         "adopt": _as_received,
         "aggregate": _as_averaged,
         "mix": _as_before,
@@ -167,6 +174,7 @@ class AveragedSGD(Generic[O_co]):
             data=data,
             batches=turn_batches(problem.local, len(data), turn, problem.seed),
             rule=self.rule(turn),
+            seed=seed_of(problem.seed, "draws", turn.client, turn.index),
         )
 
     def rule(self, turn: Turn) -> Rule:
@@ -183,7 +191,8 @@ class AveragedSGD(Generic[O_co]):
 
     def sent(self, payload: Payload) -> Payload:
         """What arrives of a payload: all that `share` returns goes through here."""
-        return payload
+        dtype = self.problem.quantize
+        return quantised(payload, dtype) if dtype else payload
 
     def adopt(self, state: ModelState | None, received: Received[Payload]) -> ModelState:
         """The server's model replaces the client's; what it has sent, the server knows."""

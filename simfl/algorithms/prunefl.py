@@ -136,11 +136,15 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
         generator = torch.Generator().manual_seed(seed_of(problem.seed, "random pruning"))
         local = replace(problem.local, gradients="fresh")
         samples = problem.samples(self._server_samples())
-        for _ in range(options.level):
+        for level in range(options.level):
             if options.initial == "sample_based":
                 batches = epoch_batches(len(samples), local.batch_size, options.server_epochs)
                 start = Training(
-                    tensors=state.tensors, masks=state.masks, data=samples, batches=batches
+                    tensors=state.tensors,
+                    masks=state.masks,
+                    data=samples,
+                    batches=batches,
+                    seed=seed_of(problem.seed, "server's draws", level),
                 )
                 [trained] = train(problem.network, local, [start])
                 state = replace(state, tensors=trained.tensors)

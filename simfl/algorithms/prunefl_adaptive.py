@@ -255,21 +255,17 @@ class PruneFLAdaptive(AveragedSGD[PruneFLAdaptiveOptions]):
 
     def share(self, state: ModelState) -> Payload:
         """The model, and when it is due the importance of every weight."""
-        payload = super().share(state)
         if not isinstance(state, AdaptiveState) or not state.due:
-            return payload
+            return super().share(state)
         assert state.importance is not None
         layout = self.problem.layout
         wide = _with_importance(layout)
         parts = [state.importance[layout.places[name]] for name in layout.matrices]
-        flat = torch.cat([payload.tensors.flat, *parts])
-        masks = payload.masks or full(layout, flat.device)
+        flat = torch.cat([state.tensors.flat, *parts])
+        masks = state.masks or full(layout, flat.device)
         ones = flat.new_ones(wide.size - layout.size)
-        return Payload(
-            NamedTensors(wide, flat),
-            Masks(wide, torch.cat([masks.flat, ones])),
-            known=payload.known,
-        )
+        every = Masks(wide, torch.cat([masks.flat, ones]))
+        return self.sent(Payload(NamedTensors(wide, flat), every, known=state.known))
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean; what is pruned keeps its last value; when due, weights are chosen anew."""

@@ -1,13 +1,18 @@
-"""Dense: every entry as float32, nothing else."""
+"""Dense: every entry, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
-import torch
 
-from simfl.codecs.base import Codec
+from simfl.codecs.base import Bools, Codec, Floats, Tensorwise
+from simfl.codecs.reading import Reader
+from simfl.codecs.values import read_values, value_bytes, write_values
 from simfl.options import Options
 from simfl.registry import CODECS
-from simfl.tensors import Layout, Masks, NamedTensors, Payload
-from simfl.work import Manifest
+from simfl.tensors import Layout, Masks, Payload
+from simfl.work import DTYPE, TensorInfo
 
 
 class DenseOptions(Options):
@@ -15,26 +20,29 @@ class DenseOptions(Options):
 
 
 @CODECS.register("dense", options=DenseOptions)
-class Dense:
-    """4 bytes an entry, pruned or not; the structure does not travel."""
+class Dense(Tensorwise):
+    """4 bytes a float32, pruned or not; the structure does not travel."""
 
     def __init__(self, options: DenseOptions) -> None:
         self.options = options
 
-    def nbytes(self, manifest: Manifest) -> int:
-        """4 x entries."""
-        return 4 * manifest.size
+    def size(self, info: TensorInfo) -> int:
+        """All entries."""
+        return value_bytes(info.size, info.dtype)
 
-    def encode(self, payload: Payload) -> bytes:
-        """Little-endian float32, tensor after tensor."""
-        return payload.tensors.flat.numpy().astype("<f4").tobytes()
+    def write(self, info: TensorInfo, values: Floats, kept: Bools) -> bytes:
+        """All entries, row by row."""
+        return write_values(values, info.dtype)
 
-    def decode(self, data: bytes, layout: Layout, known: Masks | None = None) -> Payload:
+    def read(self, reader: Reader, info: TensorInfo) -> tuple[Floats, Bools]:
+        """All entries."""
+        return read_values(reader, info.size, info.dtype), np.ones(info.size, np.bool_)
+
+    def decode(
+        self, data: bytes, layout: Layout, known: Masks | None = None, dtype: str = DTYPE
+    ) -> Payload:
         """The tensors; masks are not sent."""
-        if len(data) != 4 * layout.size:
-            raise ValueError(f"{len(data)} bytes, {4 * layout.size} are due")
-        flat = torch.from_numpy(np.frombuffer(data, "<f4").astype(np.float32))
-        return Payload(NamedTensors(layout, flat))
+        return replace(super().decode(data, layout, dtype=dtype), masks=None)
 
 
 _: type[Codec] = Dense

@@ -288,6 +288,9 @@ class ChainNetwork:
         for row, flat in zip(self.packed, flats, strict=True):
             row.copy_(flat)
 
+    def seed(self, seed: int) -> None:
+        """Nothing is drawn."""
+
     def logits(self, inputs: Tensor) -> Tensor:
         """Forward passes over parts of the batch, to keep im2col in bounds."""
         parts = [self._forward(part.unsqueeze(0))[0] for part in inputs.split(_EVALUATED)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,12 @@ class Network(Protocol):
 
     def load(self, flats: list[Tensor]) -> None:
         """Take models' values, each (entries,)."""
+
+    def seed(self, seed: int) -> None:
+        """What training draws, such as dropout, begins here: call it before each training.
+
+        A network that draws trains one model at a time.
+        """
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Outputs, (samples, classes), of the one model loaded; as in evaluation."""
@@ -62,13 +68,19 @@ def floats_of(module: nn.Module) -> dict[str, Tensor]:
 class AutogradNetwork:
     """Any module, one model at a time, differentiated by PyTorch.
 
-    The module's parameters and buffers are views into one packed vector.
+    The module's parameters and buffers are views into one packed vector. Its `nn.Dropout` draws
+    from a stream of its own, which `seed` begins.
     """
 
     widest = 1
 
     def __init__(self, module: nn.Module) -> None:
+        self._draws = torch.Generator()
+        self.seed(0)
         for layer in module.modules():
+            if type(layer) is nn.Dropout:
+                layer.__class__ = _Dropout
+                cast(_Dropout, layer).draws = self._draws
             if type(layer) is nn.Conv2d and layer.groups == 1 and layer.dilation == (1, 1):
                 layer.__class__ = _Conv2d
         self._module = module
@@ -86,6 +98,10 @@ class AutogradNetwork:
         """Take one model's values."""
         with torch.no_grad():
             self.packed[0].copy_(flats[0])
+
+    def seed(self, seed: int) -> None:
+        """What training draws begins here."""
+        self._draws.manual_seed(seed)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """A forward pass in evaluation mode."""
@@ -115,6 +131,26 @@ class AutogradNetwork:
         """What the last backward pass left; nothing, where a parameter took no part."""
         zero = torch.zeros_like
         return [zero(p) if p.grad is None else p.grad for p in self._parameters]
+
+
+class _Dropout(nn.Dropout):
+    """Dropout by a stream of its own: PyTorch's is global, and whoever draws moves it on.
+
+    Attributes:
+        draws: that stream, on the CPU wherever the values are.
+
+    Source: Srivastava et al. 2014, scaled while training.
+    """
+
+    draws: torch.Generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As nn.Dropout; `inplace` or not, the input stays."""
+        if not self.training or not self.p:
+            return input
+        kept = torch.empty(input.shape).bernoulli_(1 - self.p, generator=self.draws)
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        return input * kept.mul_(scale).to(input.device)
 
 
 class _Conv2d(nn.Conv2d):

@@ -20,6 +20,7 @@ from simfl.models.base import Architecture, initialise
 from simfl.objectives.base import Term
 from simfl.partitions.base import Held, Partition, Share, class_counts
 from simfl.partitions.transforms import TRANSFORMS
+from simfl.precision import Precision
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -98,6 +99,7 @@ class Problem(Cached):
         seed: the scenario's; every random draw derives from it by logical coordinates.
         objective: terms of every local update's loss, beside the data's.
         recorded: what a trace says of the clients' shares, where that is of the same ones.
+        quantize: in which type matrices travel, if not in float32.
         device: where PyTorch computes; draws are made on the CPU in any case.
     """
 
@@ -110,6 +112,7 @@ class Problem(Cached):
     objective: tuple[Term, ...] = ()
     normalization: Normalization | None = None
     recorded: Held | None = None
+    quantize: Precision | None = None
     device: str = "cpu"
 
     @cached_property
@@ -118,7 +121,7 @@ class Problem(Cached):
         return repr(
             (
                 self.architecture.name,
-                self.architecture.init,
+                self.architecture.options,
                 self.dataset.name,
                 self.dataset.digest(),
                 self.clients,
@@ -127,6 +130,7 @@ class Problem(Cached):
                 self.local,
                 self.objective,
                 self.seed,
+                self.quantize,
             )
         )
 

@@ -48,6 +48,7 @@ class Training:
         data: what the batches index.
         batches: one per step.
         rule: how its steps go.
+        seed: of what the network draws while it trains.
     """
 
     tensors: NamedTensors
@@ -55,6 +56,7 @@ class Training:
     data: ClientData
     batches: Sequence[Tensor | slice]
     rule: Rule = Rule()
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,6 +105,7 @@ def train(net: Network, local: LocalUpdate, trainings: Sequence[Training]) -> li
 
 def _train_together(net: Network, local: LocalUpdate, trainings: list[Training]) -> list[Trained]:
     net.load([training.tensors.flat for training in trainings])
+    net.seed(trainings[0].seed)  # who draws has but one
     rule, layout = trainings[0].rule, trainings[0].tensors.layout
     rate = local.learning_rate if rule.rate is None else rule.rate
     masks = _stacked_masks(trainings)

@@ -15,7 +15,7 @@ from simfl.options import Options
 from simfl.work import LayerWork
 
 LayerKind = Literal["linear", "conv"]
-Init = Literal["kaiming_fan_in", "kaiming_fan_out"]
+Init = Literal["kaiming_fan_in", "kaiming_fan_out", "torch"]
 
 
 class ModelOptions(Options):
@@ -24,7 +24,8 @@ class ModelOptions(Options):
     Attributes:
         init: He's uniform bound sqrt(6 / fan) with zero biases; ``kaiming_fan_out`` takes the
             outputs for the fan, as a weight stored (in x out) does in PyTorch (PruneFL's public
-            code: bounds 0.141, 0.245, 0.775 for LeNet-300-100).
+            code: bounds 0.141, 0.245, 0.775 for LeNet-300-100). ``torch`` is PyTorch's own: bound
+            1 / sqrt(fan in), for weights and biases.
     """
 
     init: Init = "kaiming_fan_in"
@@ -95,15 +96,19 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
     Batch normalisation draws nothing: it starts as the identity on normalised input (weight 1, bias
     0, running mean 0 and variance 1).
 
-    Source: He et al. 2015, eq. (14), uniform; Ioffe and Szegedy 2015 for batch normalisation.
+    Source: He et al. 2015, eq. (14), uniform; Ioffe and Szegedy 2015 for batch normalisation; for
+    ``torch``, LeCun et al. 1998, Efficient BackProp, as `reset_parameters` has it.
     """
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 fan_out, fan_in = layer.weight.shape[0], layer.weight[0].numel()
-                bound = sqrt(6 / (fan_in if init == "kaiming_fan_in" else fan_out))
+                squares = {"kaiming_fan_in": 6 / fan_in, "kaiming_fan_out": 6 / fan_out}
+                bound = sqrt(squares.get(init, 1 / fan_in))
                 layer.weight.uniform_(-bound, bound, generator=generator)
-                if layer.bias is not None:
+                if layer.bias is not None and init == "torch":
+                    layer.bias.uniform_(-bound, bound, generator=generator)
+                elif layer.bias is not None:
                     layer.bias.zero_()
             elif isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()

@@ -5,16 +5,12 @@ stem (Long et al. 2023, FedDIP: 11.2M with 100 classes), 11,181,642 with torchvi
 """
 
 from functools import partial
-from typing import Literal
-
-from torch import nn
 
 from simfl.models.base import Architecture, ModelOptions
 from simfl.models.count import declare
+from simfl.models.residual import Stem, residual
 from simfl.registry import MODELS
 from simfl.vision import torchvision
-
-Stem = Literal["cifar", "torchvision"]
 
 
 class ResNet18Options(ModelOptions):
@@ -28,21 +24,11 @@ class ResNet18Options(ModelOptions):
     stem: Stem = "cifar"
 
 
-def _module(channels: int, classes: int, stem: Stem) -> nn.Module:
-    module: nn.Module = torchvision().models.resnet18(num_classes=classes)
-    if stem == "cifar":
-        module.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        module.maxpool = nn.Identity()
-    elif channels != 3:
-        module.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-    return module
-
-
 @MODELS.register("resnet18", options=ResNet18Options)
 def resnet18(
     options: ResNet18Options, *, classes: int, sample_shape: tuple[int, int, int]
 ) -> Architecture:
     """Of any image size: its last pooling takes the mean over all positions."""
     torchvision()  # imported here, before a network is built on the meta device
-    build = partial(_module, sample_shape[0], classes, options.stem)
+    build = partial(residual, (2, 2, 2, 2), sample_shape[0], classes, options.stem)
     return declare("resnet18", build, options, classes=classes, sample_shape=sample_shape)

@@ -72,12 +72,14 @@ class Learning(Options):
 
     Attributes:
         objective: terms of the local loss, beside the data's and the algorithm's own.
+        quantize: round the values of matrices before they are sent, to those of this type.
     """
 
     dataset: DatasetChoice
     model: ModelChoice
     algorithm: AlgorithmChoice
     local: Local
+    quantize: Literal["float16", "int8"] | None = None
     objective: tuple[TermChoice, ...] = ()
 
     @field_validator("objective", mode="before")

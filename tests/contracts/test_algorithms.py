@@ -64,9 +64,9 @@ HOW = pytest.mark.parametrize(
         {"momentum": 0.9, "weight_decay": 0.01, "rate_decay": 0.9},
         {"gradients": "accumulate", "order": "sequential", "loss": "bce_with_logits"},
         {"steps": None, "epochs": 2},
-        {"objective": (Proximal(mu=0.5),)},
+        {"objective": (Proximal(mu=0.5),), "quantize": "int8"},
     ],
-    ids=["plain", "momentum and decay", "public code", "epochs", "proximal"],
+    ids=["plain", "momentum and decay", "public code", "epochs", "proximal and int8"],
 )
 
 
@@ -251,6 +251,7 @@ def test_the_name_covers_every_bit_of_the_data(
         {"seed": 2},
         {"init": "kaiming_fan_out"},
         {"objective": (Proximal(mu=0.5),)},
+        {"quantize": "int8"},
     ],
     ids=str,
 )

@@ -24,7 +24,11 @@ PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int, int]]
     ("conv2_leaf", {}, GREY, 62, 6_603_710, 17_211_904),
     ("vgg11_small_fc", {}, COLOUR, 10, 9_750_922, 153_293_824),
     ("resnet18", {}, COLOUR, 10, 11_173_962, 555_422_720),
+    ("resnet18", {}, COLOUR, 100, 11_220_132, 555_468_800),
     ("resnet18", {"stem": "torchvision"}, COLOUR, 10, 11_181_642, 37_016_576),
+    ("resnet12", {}, GREY, 10, 17_443_530, 704_706_560),
+    ("resnet12", {}, COLOUR, 10, 17_444_682, 857_412_608),
+    ("alexnet_cifar", {}, COLOUR, 10, 23_272_266, 62_742_528),
 ]
 IMAGES = {name: images for name, _, images, *_ in PUBLISHED}
 # multiply-accumulates by hand: weights x positions
@@ -127,10 +131,6 @@ def test_multiply_accumulates_as_counted_by_hand(name: str) -> None:
     assert {layer.weight: layer.macs for layer in architecture(name).layers} == MACS[name]
 
 
-def test_resnet18_for_a_hundred_classes_is_feddips() -> None:
-    assert parameters_of(architecture("resnet18", classes=100)) == 11_220_132
-
-
 @pytest.mark.parametrize(("stem", "less"), [("cifar", 2 * 9 * 64), ("torchvision", 2 * 49 * 64)])
 def test_resnet18_for_grey_images_has_a_narrower_stem(stem: str, less: int) -> None:
     grey = architecture("resnet18", images=(1, 32, 32), stem=stem)
@@ -147,7 +147,7 @@ def test_the_first_linear_layer_follows_the_images(name: str) -> None:
     ("name", "least"),
     [
         *(("lenet5", 12), ("simple_cnn", 16), ("conv_femnist", 16), ("conv2_leaf", 4)),
-        *(("conv_fashionmnist", 8), ("vgg11_small_fc", 32)),
+        *(("conv_fashionmnist", 8), ("vgg11_small_fc", 32), ("alexnet_cifar", 15)),
     ],
 )
 def test_images_that_are_too_small(name: str, least: int) -> None:
@@ -195,6 +195,23 @@ def test_initial_weights_fill_their_bound(name: str, init: Init) -> None:
     for part, vector in parameters.items():
         if vector.dim() == 1:
             assert (vector == (1 if part.endswith("weight") else 0)).all()
+
+
+@MODEL
+def test_pytorchs_own_initialisation(name: str) -> None:
+    plain, module = architecture(name).build(), architecture(name).build()
+    initialise(module, "torch", torch.Generator().manual_seed(1))
+    for layer, theirs in zip(module.modules(), plain.modules(), strict=True):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bound = 1 / sqrt(layer.weight[0].numel())
+            drawn = [layer.weight, *([] if layer.bias is None else [layer.bias])]
+            for tensor in drawn:
+                assert 0.7 * bound < float(tensor.detach().abs().max()) <= bound * (1 + 1e-6)
+            assert float(layer.weight.detach().std()) == pytest.approx(bound / sqrt(3), rel=0.1)
+            # torchvision draws the convolutions of its residual networks in a way of its own
+            if not name.startswith("resnet") or isinstance(layer, nn.Linear):
+                theirs.reset_parameters()
+                assert float(theirs.weight.detach().abs().max()) == pytest.approx(bound, rel=0.02)
 
 
 def test_the_bounds_of_prunefls_public_code() -> None:

@@ -59,3 +59,50 @@ def test_a_parameter_that_takes_no_part_stays() -> None:
     changed = (net.packed != before)[0]
     assert changed[:8].any()
     assert not changed[8:].any()
+
+
+def forgetful(share: float = 0.5) -> AutogradNetwork:
+    module = nn.Sequential(nn.Flatten(), nn.Dropout(share), nn.Linear(400, 3))
+    net = AutogradNetwork(module)
+    flat = torch.rand(net.packed.shape[1], generator=torch.Generator().manual_seed(1))
+    net.load([flat])
+    return net
+
+
+INPUTS, TARGETS = torch.ones(1, 50, 1, 20, 20), torch.zeros(1, 50, dtype=torch.long)
+
+
+def gradients(net: AutogradNetwork, seed: int) -> torch.Tensor:
+    net.seed(seed)
+    steps = [net.gradient(INPUTS, TARGETS, "cross_entropy", add=False) for _ in range(2)]
+    return torch.cat(steps).clone()
+
+
+def test_dropout_follows_the_seed_and_nothing_else() -> None:
+    net, before = forgetful(), torch.get_rng_state()
+    once = gradients(net, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    net = forgetful()
+    gradients(net, 4)
+    assert torch.equal(gradients(net, 3), once)
+    assert not torch.equal(gradients(net, 4), once)
+    # no two steps leave out the same
+    assert not torch.equal(once[0], once[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_dropout_leaves_out_a_share_and_scales_the_rest(share: float) -> None:
+    dropout = forgetful(share)._module[1]
+    assert isinstance(dropout, nn.Dropout)
+    found = dropout(INPUTS)
+    assert float((found == 0).float().mean()) == pytest.approx(share, abs=0.01)
+    kept = found[found != 0]
+    assert torch.allclose(kept, torch.full_like(kept, 1 / (1 - share) if share < 1 else 1))
+    dropout.eval()
+    assert dropout(INPUTS) is INPUTS
+
+
+def test_evaluation_leaves_nothing_out() -> None:
+    net = forgetful()
+    assert torch.equal(net.logits(INPUTS[0]), net.logits(INPUTS[0]))

@@ -20,6 +20,7 @@ from simfl.partitions.base import Partition
 from simfl.partitions.iid import IidOptions
 from simfl.partitions.pathological import PathologicalOptions
 from simfl.partitions.transformed_copies import TransformedCopiesOptions
+from simfl.registry import MODELS
 from simfl.tensors import NamedTensors
 
 SHARDS = PathologicalOptions(classes=1)
@@ -275,3 +276,12 @@ def test_the_score_takes_the_running_statistics(
     # and training goes on as if nothing had been scored
     fresh = FedAvg(FedAvgOptions(), replace(normalised)).train(state, Turn(0, 2))
     assert torch.equal(algorithm.train(state, Turn(0, 2)).tensors.flat, fresh.tensors.flat)
+
+
+def test_a_models_options_are_in_the_name(make_problem: MakeProblem) -> None:
+    plugin, names = MODELS.get("resnet18"), set()
+    for options in ({}, {"stem": "torchvision"}, {"init": "torch"}):
+        chosen = plugin.options(**options)
+        model = plugin.build(chosen, classes=3, sample_shape=(3, 32, 32))
+        names.add(replace(make_problem(), architecture=model).name)
+    assert len(names) == 3

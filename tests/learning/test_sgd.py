@@ -136,6 +136,26 @@ def test_one_turn_leaves_nothing_for_the_next() -> None:
     assert torch.equal(turn(), turn())
 
 
+def test_what_is_drawn_follows_the_seed_of_each_training() -> None:
+    setting = Setting()
+    net = AutogradNetwork(nn.Sequential(nn.Linear(5, 6), nn.Dropout(), nn.Linear(6, 3)))
+    local = LocalUpdate(learning_rate=0.1, batch_size=4, steps=2)
+    several = [
+        Training(
+            tensors=setting.start,
+            masks=None,
+            data=setting.data,
+            batches=[slice(0, 4)] * 2,
+            seed=seed,
+        )
+        for seed in (1, 2, 1)
+    ]
+    one, two, again = (done.tensors.flat for done in train(net, local, several))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, two)
+    assert torch.equal(train(net, local, several[1:2])[0].flat, two)
+
+
 def test_no_batch_no_change() -> None:
     setting = Setting()
     after = setting.train(LOCAL, None, 0)
