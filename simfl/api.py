@@ -18,20 +18,27 @@ from simfl.repeating import repeated
 from simfl.running import Parts, Tape
 from simfl.scenario import Scenario
 from simfl.scenario import load as load_file
+from simfl.scenario.scale import parse, shortened
 from simfl.simulation import Listeners
 
 
-def load(name: str | Path, overrides: Iterable[str] = ()) -> Scenario:
+def load(name: str | Path, overrides: Iterable[str] = (), *, scale: str | None = None) -> Scenario:
     """Read a scenario: a YAML file, or the name of a packaged one.
 
     Args:
         name: a path, or a name from ``simfl list scenarios``.
         overrides: ``key.path=value`` texts.
+        scale: a share of its rounds and clients, as ``0.1`` or ``rounds=0.1,clients=0.5``; the
+            scenario then says so.
 
     Raises:
         ScenarioError: no such scenario, or a wrong one.
     """
-    return load_file(_found(name), overrides)
+    path, changes = _found(name), list(overrides)
+    loaded = load_file(path, changes)
+    if scale is None:
+        return loaded
+    return load_file(path, [*changes, *shortened(loaded, **parse(scale))])
 
 
 def device(name: str | Path) -> Device:

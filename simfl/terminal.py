@@ -133,6 +133,8 @@ def show_what(console: Console, parts: Parts) -> None:
     size = f"{parameters:,} parameters" + (f" and {buffers:,} in buffers" if buffers else "")
     model = f"{problem.architecture.name} ({size})"
     console.print(f"[bold]{scenario.name}[/bold]  seed {scenario.seed}")
+    if scenario.scaled:
+        console.print(f"  [yellow]scaled down: {scenario.scaled}[/yellow]")
     server = scenario.platform.devices.get(SERVER)
     others = f"server {server.model}" if server else f"peers in a {scenario.topology.name}"
     console.print(
@@ -199,6 +201,8 @@ def show_report(console: Console, trace: Trace) -> None:
     draw = scenario["platform"]["variation"]["draw"]
     seeds = f"seed {scenario['seed']}" + (f"  draw {draw}" if draw else "")
     console.print(f"[bold]{scenario['name']}[/bold]  {seeds}   {trace.status}")
+    if scenario.get("scaled"):
+        console.print(f"  [yellow]scaled down: {scenario['scaled']}[/yellow]")
     if data["stands_in"]:
         console.print(f"  [yellow]data: {data['name']} stood in for {data['asked']}[/yellow]")
     else:

@@ -34,6 +34,8 @@ class FedAvgOptions(Options):
 
     examples: ClassVar[Examples] = ({}, {"average": "uniform"})
     """Small settings of every algorithm, with which the contract suite plays it."""
+    spans_rounds: ClassVar[tuple[str, ...]] = ()
+    """Options that count the rounds of a whole training: ``--scale`` shortens them too."""
 
     average: Literal["samples", "uniform"] = "samples"
 

@@ -57,6 +57,7 @@ class FedDIPOptions(FedAvgOptions):
             one (eq. 7).
     """
 
+    spans_rounds: ClassVar[tuple[str, ...]] = ("horizon",)
     examples: ClassVar[Examples] = (
         {"horizon": 4, "reconfigure_every": 2, "penalty": 0.01},
         {"horizon": 4, "penalty": 0.0, "first_mask": "server", "reconfigure_every": 2},

@@ -65,6 +65,7 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
             density by at most a tenth.
     """
 
+    spans_rounds: ClassVar[tuple[str, ...]] = ("horizon", "half_life")
     examples: ClassVar[Examples] = (
         {"server_samples": 12, "server_passes": 9, "server_every": 1, "reconfigure_every": 2},
         {

@@ -57,6 +57,7 @@ class PruneTrainOptions(FedAvgOptions):
         prune_every: of ``channels``, rounds between two looks.
     """
 
+    spans_rounds: ClassVar[tuple[str, ...]] = ("horizon",)
     examples: ClassVar[Examples] = (
         {"horizon": 4, "penalty": 0.01},
         {"variant": "channels", "threshold": 0.2, "prune_every": 1},

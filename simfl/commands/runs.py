@@ -37,6 +37,10 @@ def run(
     scenario: ScenarioName,
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the scenario's seed.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="A share of its rounds and clients: 0.1, or rounds=0.1,clients=0.5."),
+    ] = None,
     out_path: Annotated[
         Path | None, typer.Option("--out", help="The trace, instead of record.path.")
     ] = None,
@@ -55,7 +59,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a scenario: train, time it, write the trace."""
-    loaded = load(scenario, overrides, seed)
+    loaded = load(scenario, overrides, seed, scale)
     from simfl import api, terminal
 
     if dry_run:

@@ -108,14 +108,16 @@ def _configure(
     logging.getLogger("simfl").setLevel(level)
 
 
-def load(scenario: str, overrides: list[str] | None, seed: int | None) -> Scenario:
+def load(
+    scenario: str, overrides: list[str] | None, seed: int | None, scale: str | None = None
+) -> Scenario:
     """A scenario with the command line's changes."""
     from simfl.api import load
 
     changes = list(overrides or [])
     if seed is not None:
         changes.append(f"seed={seed}")
-    return load(scenario, changes)
+    return load(scenario, changes, scale=scale)
 
 
 def finish(trace: Trace, quiet: bool) -> None:

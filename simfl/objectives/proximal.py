@@ -46,7 +46,8 @@ class Proximal:
     def add_to(self, gradient: Tensor, point: Point) -> None:
         """Add mu (w - w_received), or the public code's gradient."""
         if self.form == "squared":
-            gradient.add_(point.at - point.start, alpha=self.mu)
+            # of the weights that change: what was pruned and lives on is held near, too
+            gradient.add_(point.dense - point.start, alpha=self.mu)
             return
         apart = point.at - point.dense
         for part, away in _tensors(point, gradient, apart):

@@ -206,6 +206,7 @@ class Scenario(Options):
     Attributes:
         repeats: possible worlds (draws 1, 2, ... of the platform's variation) in which the run is
             timed again when it has ended; nothing is trained for them.
+        scaled: what was made smaller by ``--scale``, in words; nothing else sets it.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -218,6 +219,7 @@ class Scenario(Options):
     stop: Stop = Stop()
     record: Record
     repeats: Annotated[int, Field(ge=0)] = 0
+    scaled: str | None = None
     _place: Callable[[Where], str] | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path)
 

@@ -153,7 +153,7 @@ def test_what_is_drawn_follows_the_seed_of_each_training() -> None:
     one, two, again = (done.tensors.flat for done in train(net, local, several))
     assert torch.equal(one, again)
     assert not torch.equal(one, two)
-    assert torch.equal(train(net, local, several[1:2])[0].flat, two)
+    assert torch.equal(train(net, local, several[1:2])[0].tensors.flat, two)
 
 
 def test_no_batch_no_change() -> None:

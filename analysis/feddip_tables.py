@@ -1,0 +1,228 @@
+"""Tables III to V and Figs. 5 and 6 of FedDIP (Long et al. 2023), beside what simfl finds.
+
+    python analysis/feddip_tables.py --run --data-dir DIR [--only feddip,snip] [--scale rounds=0.1]
+    python analysis/feddip_tables.py
+
+LeNet-5 on Fashion-MNIST, 5 of 50 clients. A run of 1,000 rounds takes some 30 minutes of one core,
+so the six of Table III take three hours of one. Traces lie in --out; what is complete there is not
+run again, and without --run the tables are read off them. With a --scale, schedules are shortened
+with the rounds, and the table says so.
+
+A model's size is 32 bits for each entry of Mibit, as the paper's budgets are, which it calls MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+import simfl
+
+SHARDS = "learning.dataset.partition={name: pathological, classes: 2}"
+PROX = "learning.objective=[{name: proximal, mu: 0.01}]"
+BUDGET_MIBIT = 4000
+TARGET = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row: how it is run, and what the paper prints.
+
+    Attributes:
+        accuracy: Table III, V or, of extreme sparsity, what Fig. 6's drop leaves at most.
+        at_budget: Table IV.
+    """
+
+    changes: tuple[str, ...]
+    accuracy: float | None = None
+    at_budget: float | None = None
+
+
+def algorithm(text: str) -> str:
+    """An override of the algorithm."""
+    return f"learning.algorithm={{name: {text}}}"
+
+
+# PruneTrain's penalty is the public code's default: the paper's grid search names no winner
+IID = {
+    "fedavg": Method((algorithm("fedavg"),), 89.50, 86.76),
+    "feddip": Method((), 88.26, 86.62),
+    "feddp": Method(("learning.algorithm.penalty=0.0",), 88.06, 86.54),
+    "snip": Method((algorithm("snip, sparsity: 0.9, loss: nll_on_outputs"),), 86.08, 86.32),
+    "prunefl": Method(
+        (
+            algorithm(
+                "prunefl_adaptive, target: schedule, horizon: 1000, importance: last_step, "
+                "reconfigure_every: 20, server_samples: 600, server_passes: 30, server_every: 5"
+            ),
+        ),
+        86.00,
+        85.57,
+    ),
+    "prunetrain": Method((algorithm("prunetrain, horizon: 1000, penalty: 0.01"),), 84.36, 82.68),
+}
+EXTREME = {
+    "feddip95": Method(("learning.algorithm.final_sparsity=0.95",)),
+    "feddip99": Method(("learning.algorithm.final_sparsity=0.99",)),
+}
+SKEWED = {
+    "noniid_fedavg": Method((SHARDS, algorithm("fedavg")), 76.42),
+    "noniid_fedprox": Method((SHARDS, algorithm("fedprox, mu: 0.01")), 76.63),
+    "noniid_feddipprox": Method((SHARDS, PROX), 74.49),
+}
+EVERY = IID | EXTREME | SKEWED
+
+
+def path_of(out: Path, name: str, scale: str | None) -> Path:
+    """Where the trace of a method lies."""
+    return out / (f"{name}-{scale}.h5".replace("=", "") if scale else f"{name}.h5")
+
+
+def run(out: Path, name: str, scale: str | None, data_dir: Path | None) -> None:
+    """One run, unless its trace is complete; one that was killed goes on."""
+    path = path_of(out, name, scale)
+    if path.exists():
+        simfl.resume(path, data_dir=data_dir, executor="batched")
+        return
+    scenario = simfl.load("feddip_lenet", EVERY[name].changes, scale=scale)
+    simfl.run(scenario, data_dir=data_dir, out=path, executor="batched")
+
+
+def traces(out: Path, names: dict[str, Method], scale: str | None) -> dict[str, simfl.Trace]:
+    """What is complete."""
+    found = {}
+    for name in names:
+        path = path_of(out, name, scale)
+        if path.exists() and (trace := simfl.Trace(path)).complete:
+            found[name] = trace
+    return found
+
+
+def last_five(trace: simfl.Trace) -> float:
+    """Mean of the last five evaluations, in percent: what noise the last round has is averaged."""
+    return 100 * float(trace.scores["accuracy"].tail(5).mean())
+
+
+def best_five(trace: simfl.Trace) -> float:
+    """Mean of the five best, in percent: what Table V prints."""
+    return 100 * float(trace.scores["accuracy"].nlargest(5).mean())
+
+
+def table_3(found: dict[str, simfl.Trace]) -> None:
+    """Accuracy at the end, and what is left of the model."""
+    print("Table III: top-1 accuracy, LeNet-5, s_p = 0.9 (mean of the last five evaluations)")
+    print("method        simfl   paper    diff   last   stored  rounds")
+    for name, trace in found.items():
+        ours, paper = last_five(trace), IID[name].accuracy
+        assert paper is not None
+        scores = trace.scores.iloc[-1]
+        print(
+            f"{name:12s} {ours:6.2f}  {paper:6.2f}  {ours - paper:+6.2f}  "
+            f"{100 * scores['accuracy']:5.2f}  {int(scores['nonzero']):7,d}  {scores['round']:6d}"
+        )
+    order = sorted(found, key=lambda name: -last_five(found[name]))
+    print(f"order: {' > '.join(order)}\n")
+
+
+def table_4(found: dict[str, simfl.Trace]) -> None:
+    """Accuracy within a budget of bytes: in the paper's count, and in bytes that really travel."""
+    mibit = 2**20 / 8
+    print(f"Table IV: accuracy at {BUDGET_MIBIT} Mibit (the paper's unit), and at as many MiB")
+    print("method        Mibit   paper   at round     MiB")
+    for name, trace in found.items():
+        within = 100 * trace.accuracy_at_bytes(int(BUDGET_MIBIT * mibit))
+        wide = 100 * trace.accuracy_at_bytes(BUDGET_MIBIT * 2**20)
+        scores = trace.scores
+        spent = scores["down_bytes"] + scores["up_bytes"]
+        rounds = scores["round"][spent <= BUDGET_MIBIT * mibit].max()
+        print(f"{name:12s} {within:6.2f}  {IID[name].at_budget:6.2f}  {rounds:9.0f}  {wide:6.2f}")
+    print()
+
+
+def to_target(found: dict[str, simfl.Trace]) -> None:
+    """What no paper has: seconds, bytes and joules to an accuracy, on the scenario's devices."""
+    print(f"To {TARGET:.0%} on 50 Raspberry Pi 4, 5 a round, behind 20 Mbit/s")
+    print("method          hours   round      MiB       kJ   s/round   of it computing")
+    for name, trace in found.items():
+        time_s, round_ = trace.time_to_accuracy(TARGET), trace.rounds_to_accuracy(TARGET)
+        if round_ is None:
+            print(f"{name:12s}   never")
+            continue
+        reached = trace.scores[trace.scores["round"] == round_].iloc[0]
+        nbytes = reached["down_bytes"] + reached["up_bytes"]
+        joules = trace.joules_to_accuracy(TARGET)
+        training = trace.activities[trace.activities["verb"] == "train"]
+        seconds = (training["end_s"] - training["start_s"]).groupby(training["round"]).max().mean()
+        whole = trace.activities["end_s"].max() / trace.scores["round"].max()
+        print(
+            f"{name:12s} {time_s / 3600:8.3f} {round_:7d} {nbytes / 2**20:8.1f} "
+            f"{'unknown' if isnan(joules) else f'{joules / 1e3:8.1f}'} {whole:9.2f} {seconds:9.2f}"
+        )
+    print()
+
+
+def fig_5(trace: simfl.Trace) -> None:
+    """Sparsity of each layer at the end."""
+    last = trace.activities[trace.activities["verb"] == "aggregate"].iloc[-1]["manifest"]
+    counts = trace.manifests[trace.manifests["manifest"] == last]
+    weights = counts[counts["tensor"].str.endswith("weight")]
+    print("Fig. 5: sparsity by layer, FedDIP (paper: the first layer between 0.3 and 0.4, least)")
+    for row in weights.itertuples():
+        print(
+            f"  {row.tensor:16s} {row.size:7,d} weights  sparsity {1 - row.nonzero / row.size:.3f}"
+        )
+    sparsity = 1 - weights["nonzero"] / weights["size"]
+    convs = weights["tensor"].str.startswith("conv")
+    for kind, some in (("linear", ~convs),):
+        rho = sparsity[some].corr(weights["size"][some])
+        print(f"  correlation of size and sparsity, {kind} layers: {rho:.2f} (paper: 0.91)")
+    print()
+
+
+def others(out: Path, scale: str | None) -> None:
+    """Fig. 6 and Table V."""
+    found = traces(out, EXTREME | {"feddip": IID["feddip"], "fedavg": IID["fedavg"]}, scale)
+    if "fedavg" in found:
+        print("Fig. 6: FedDIP at extreme sparsity (paper: the largest drop is 6.97 points)")
+        for name, trace in found.items():
+            drop = last_five(trace) - last_five(found["fedavg"])
+            print(f"{name:12s} {last_five(trace):6.2f}  {drop:+6.2f} against fedavg")
+        print()
+    found = traces(out, SKEWED, scale)
+    if found:
+        print("Table V: two classes a client (mean of the five best)")
+        for name, trace in found.items():
+            paper = SKEWED[name].accuracy
+            print(f"{name:18s} {best_five(trace):6.2f}   paper {paper}")
+        print()
+
+
+def main() -> None:
+    """Run what is asked for, print what is there."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--run", action="store_true")
+    parser.add_argument("--only", help=f"of {', '.join(EVERY)}")
+    parser.add_argument("--scale")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/feddip"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in (args.only.split(",") if args.only else EVERY) if args.run else ():
+        run(args.out, name, args.scale, args.data_dir)
+    found = traces(args.out, IID, args.scale)
+    if found:
+        scaled = {t.scenario.partition("scaled: ")[2].partition("\n")[0] for t in found.values()}
+        if args.scale:
+            print(f"scaled down: {', '.join(scaled)}; the paper's figures are of 1,000 rounds\n")
+        table_3(found)
+        table_4(found)
+        to_target(found)
+    if "feddip" in found:
+        fig_5(found["feddip"])
+    others(args.out, args.scale)
+
+
+if __name__ == "__main__":
+    main()
