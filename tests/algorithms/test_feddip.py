@@ -100,8 +100,8 @@ def test_erk_as_dossier_1_3_has_it_for_lenet_and_alexnet() -> None:
 def test_the_mask_moves_every_r_rounds_to_the_scheduled_sparsity(make_problem: MakeProblem) -> None:
     algorithm = built("feddip", make_problem(), **OPTIONS)
     model, masks, held = algorithm.initial(), [], {}
-    for round in range(1, 7):
-        model = one_round(algorithm, model, round, held, (0, 1, 2, 3))
+    for number in range(1, 7):
+        model = one_round(algorithm, model, number, held, (0, 1, 2, 3))
         masks.append(model.masks)
         assert not model.tensors.flat[model.masks.flat == 0].any()
     # reconfigured at t = 0, 2, 4
@@ -111,11 +111,7 @@ def test_the_mask_moves_every_r_rounds_to_the_scheduled_sparsity(make_problem: M
     for t in (0, 2, 4):
         share = 0.9 + (0.5 - 0.9) * (1 - t / 10) ** 3
         pruned = masks[t].flat.numel() - int(masks[t].flat.sum())
-        assert pruned == round_(share * weights)
-
-
-def round_(x: float) -> int:
-    return round(x)
+        assert pruned == round(share * weights)
 
 
 def test_the_servers_mask_is_torchs_global_one(make_problem: MakeProblem) -> None:
@@ -150,7 +146,7 @@ def test_penalties_of_paper_and_code(make_problem: MakeProblem) -> None:
 
 def test_with_a_proximal_term_it_is_feddip_prox(make_problem: MakeProblem) -> None:
     plain = built("feddip", make_problem(), **OPTIONS)
-    near = built("feddip", make_problem(objective=(Proximal(mu=50.0),)), **OPTIONS)
+    near = built("feddip", make_problem(objective=(Proximal(mu=5.0),)), **OPTIONS)
     start = plain.initial()
     moved = [
         float((a.train(start, Turn(0, 1)).tensors.flat - start.tensors.flat).norm())
