@@ -93,11 +93,9 @@ def _as_received(
 
 def _as_averaged(
     algorithm: AveragedSGD[Any], state: Manifest, received: tuple[Received[Manifest], ...]
-) -> Manifest | None:
-    """Who has sent knows the structure; of others only the state itself knows."""
-    if len(received) == algorithm.problem.clients:
-        return told(state)
-    return state if told(state) == state else None
+) -> Manifest:
+    """Who has sent knows the structure."""
+    return told(state) if len(received) == algorithm.problem.clients else state
 
 
 @lru_cache(maxsize=1024)
@@ -205,11 +203,9 @@ class AveragedSGD(Generic[O_co]):
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of the updates."""
-        informed = state.informed | {r.sender.index for r in received}
-        everybody = state.masks is not None and len(informed) == self.problem.clients
-        return self.settle(
-            replace(self._averaged(state, [], received), informed=informed, known=everybody)
-        )
+        everybody = state.masks is not None and len(received) == self.problem.clients
+        mean = self._averaged(state, [], received)
+        return self.settle(replace(mean, known=state.known or everybody))
 
     def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of a peer's own model and its neighbours'.

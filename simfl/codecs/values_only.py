@@ -43,7 +43,7 @@ class ValuesOnly(Bitmap):
 
     def encode(self, payload: Payload) -> bytes:
         """The first byte, and the tensors."""
-        known = payload.known and payload.masks is not None
+        known = any(info.known for info in payload.manifest().tensors)
         return bytes([known]) + super().encode(payload)
 
     def decode(
@@ -65,6 +65,10 @@ class ValuesOnly(Bitmap):
         pairs: list[tuple[Floats, Bools]] = []
         for info in infos_of(layout, dtype):
             kept = known.views[info.name].cpu().numpy().reshape(-1) != 0
+            if kept.all():
+                # of what is whole there was nothing to know
+                pairs.append(self.read(reader, info))
+                continue
             stored = read_values(reader, int(kept.sum()), info.dtype)
             pairs.append((spread(stored, kept), kept))
         reader.end()

@@ -22,8 +22,8 @@ class ModelState:
         level: how often it was pruned (PruneFL's level).
         rounds: how often it was aggregated or mixed.
         samples: what the client or peer that trained it holds; 0 before.
-        informed: of a server, the clients that have its masks.
-        known: whether all that it will be sent to know its masks.
+        known: whether all that it will be sent to know its masks: the server, of a client's; of the
+            server's, its clients, once all of them took part in a round.
     """
 
     tensors: NamedTensors
@@ -32,7 +32,6 @@ class ModelState:
     level: int = 0
     rounds: int = 0
     samples: int = 0
-    informed: frozenset[int] = frozenset()
     known: bool = False
 
     def under(self, masks: Masks) -> Self:
@@ -42,7 +41,6 @@ class ModelState:
             tensors=applied(self.tensors, masks),
             masks=masks,
             revived=False,
-            informed=frozenset(),
             known=False,
         )
 

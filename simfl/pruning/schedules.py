@@ -23,7 +23,7 @@ def segments(round: int, horizon: int, most: float, count: int) -> float:
 
     Source: Long et al. 2023 (FedDIP), eq. (9).
 
-    >>> [segments(t, 1000, 1e-3, 10) for t in (0, 99, 100, 999)]
+    >>> [round(segments(t, 1000, 1e-3, 10), 6) for t in (0, 99, 100, 999)]
     [0.0, 0.0, 0.0001, 0.0009]
     """
     part = min(round * count // horizon, count - 1)
