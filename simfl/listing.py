@@ -39,6 +39,7 @@ def _described(kind: str) -> list[tuple[str, str]]:
     registries = {
         "models": registry.MODELS,
         "algorithms": registry.ALGORITHMS,
+        "objectives": registry.OBJECTIVES,
         "codecs": registry.CODECS,
         "datasets": registry.DATASETS,
         "partitions": registry.PARTITIONS,

@@ -207,6 +207,8 @@ class Tape:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.transfers: list[Sent] = []
+        self.guessed = False
+        """Whether some counts are not known by counting: what is pruned in the round is not."""
 
     @property
     def initial(self) -> Span:
@@ -259,7 +261,10 @@ class Forecast:
     ) -> None:
         recipe = Recipe(verb, verb.__name__, args, counts=rule)
         self.key: Key = recipe.key
-        self._manifest = recipe.forecast() or _counts_of_the_first(args) or first()
+        foretold = recipe.forecast()
+        self.guessed = rule is not None and foretold is None
+        """Whether only computing would tell its counts: they are then those it is made from."""
+        self._manifest = foretold or _counts_of_the_first(args) or first()
 
     @property
     def manifest(self) -> Manifest:

@@ -162,7 +162,10 @@ def plan(
     first, rules = parts.algorithm.forecast, _count_rules(parts)
 
     def promise(verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
-        return Forecast(verb, args, first, rules.get(verb.__name__))
+        forecast = Forecast(verb, args, first, rules.get(verb.__name__))
+        # what is sent after the first training is what a person reads off a plan
+        tape.guessed |= forecast.guessed and verb.__name__ == "train"
+        return forecast
 
     simulation = Simulation(env, parts, tape, promise, lambda *_: None)
     simulation.play(rounds=1)

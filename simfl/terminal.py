@@ -180,6 +180,8 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
             table.add_row(f"bytes per message, {direction}", f"{size:,} ({show_bytes(size)})")
     if initial.end_s:
         table.add_row("before the first round", f"{initial.end_s:.1f} s")
+    if tape.guessed:
+        table.add_row("  what a client prunes, only a run tells: up is", "as if it pruned nothing")
     table.add_row("one round", f"{tape.computation_s + tape.communication_s:.3f} s")
     table.add_row(f"  computing, the slowest ({tape.slowest.node})", f"{tape.computation_s:.3f} s")
     table.add_row("  the rest of it: network, waiting", f"{tape.communication_s:.3f} s")

@@ -209,6 +209,7 @@ def test_out_of_memory_names_device_model_and_the_level_that_fits(
         ("codecs", "coo"),
         ("datasets", "fashion_mnist"),
         ("partitions", "iid"),
+        ("objectives", "proximal"),
         ("topologies", "star"),
         ("protocols", "synchronous"),
         ("scenarios", "pi_lenet"),

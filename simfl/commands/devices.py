@@ -26,6 +26,7 @@ class Kind(StrEnum):
     codecs = "codecs"
     datasets = "datasets"
     partitions = "partitions"
+    objectives = "objectives"
     topologies = "topologies"
     protocols = "protocols"
     networks = "networks"

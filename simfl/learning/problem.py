@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 
 from simfl.datasets.base import Dataset, RecordedDataset
 from simfl.keys import seed_of
+from simfl.learning.augment import Augmentation
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.learning.normalization import Normalization
@@ -39,6 +40,7 @@ class LocalUpdate:
     gradients: Literal["fresh", "accumulate"] = "fresh"
     order: Literal["shuffled", "sequential"] = "shuffled"
     rate_decay: float = 1.0
+    augment: tuple[Augmentation, ...] = ()
 
     def rate_in(self, turn: int) -> float:
         """The learning rate of a turn; turns count from 1.

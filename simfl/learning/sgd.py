@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from simfl.keys import seed_of
+from simfl.learning.augment import augmented
 from simfl.learning.network import Network
 from simfl.learning.problem import ClientData, LocalUpdate
 from simfl.objectives.base import Point, Term
@@ -116,9 +117,14 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
     plain = _is_plain(local, rule) and kept is None
     velocity = torch.zeros_like(at) if local.momentum else None
     watched = torch.zeros_like(at) if rule.watch else None
+    streams = [torch.Generator().manual_seed(training.seed) for training in trainings]
     for step, batches in enumerate(zip(*(t.batches for t in trainings), strict=True)):
         pairs = list(zip(trainings, batches, strict=True))
-        inputs = _stack([training.data.inputs[batch] for training, batch in pairs])
+        images = [training.data.inputs[batch] for training, batch in pairs]
+        if local.augment:
+            drawn = zip(images, streams, strict=True)
+            images = [augmented(some, local.augment, stream) for some, stream in drawn]
+        inputs = _stack(images)
         targets = _stack([training.data.targets[batch] for training, batch in pairs])
         if kept is not None:
             torch.mul(weights, kept, out=at)

@@ -46,6 +46,7 @@ class Local(Options):
         order: ``shuffled`` draws a permutation each pass; ``sequential`` walks the client's slice
             as it was dealt, turn after turn (PruneFL's public client).
         rate_decay: factor of the learning rate from one round to the next.
+        augment: of each batch, ``crop`` (moved by up to 4 pixels) and ``flip`` (mirrored or not).
     """
 
     optimizer: Literal["sgd"] = "sgd"
@@ -59,6 +60,12 @@ class Local(Options):
     gradients: Literal["fresh", "accumulate"] = "fresh"
     order: Literal["shuffled", "sequential"] = "shuffled"
     rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    augment: tuple[Literal["crop", "flip"], ...] = ()
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _as_tuple(cls, ways: object) -> object:
+        return tuple(ways) if isinstance(ways, list) else ways
 
     @model_validator(mode="after")
     def _one_length(self) -> Local:

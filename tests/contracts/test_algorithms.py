@@ -34,6 +34,7 @@ LOCAL = {
     "gradients": "accumulate",
     "order": "sequential",
     "rate_decay": 0.5,
+    "augment": ("flip",),
 }
 SERVER = Participant(index=-1, samples=0)
 NAMES = ALGORITHMS.names()
