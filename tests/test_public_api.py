@@ -6,8 +6,8 @@ import pytest
 import simfl
 
 PUBLIC = [
-    *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "PARTITIONS", "PROTOCOLS"),
-    *("TOPOLOGIES",),
+    *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "OBJECTIVES", "PARTITIONS"),
+    *("PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
     *("device", "load", "plan", "resume", "run", "sweep", "whatif", "workload"),
 ]
