@@ -18,6 +18,10 @@ CountRule = Callable[..., Manifest | None]
 computing tells. What is told is compared with the value once that is there."""
 
 
+def unforetold(_algorithm: Any, *_arguments: Any) -> None:
+    """The rule for counts that only computing tells: what is pruned by value, or in some rounds."""
+
+
 class Algorithm(Protocol[S]):
     """The verbs; FedAvg's are the defaults."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from simfl.algorithms.base import CountRule
+from simfl.algorithms.base import CountRule, unforetold
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import Trained, Training
@@ -53,19 +53,15 @@ class ClientPruningOptions(FedAvgOptions):
     spare_classifier: bool = False
 
 
-def _unforetold(_: ClientPruning, *_arguments: Any) -> None:
-    """How many weights are zero is seen in their values only: what was pruned may stay zero."""
-
-
 @ALGORITHMS.register("client_pruning", options=ClientPruningOptions)
 class ClientPruning(AveragedSGD[ClientPruningOptions]):
     """Train densely, prune, send what is not zero; average."""
 
     counts: ClassVar[Mapping[str, CountRule]] = {
         **AveragedSGD.counts,
-        "train": _unforetold,
-        "aggregate": _unforetold,
-        "mix": _unforetold,
+        "train": unforetold,
+        "aggregate": unforetold,
+        "mix": unforetold,
     }
 
     def __init__(self, options: ClientPruningOptions, problem: Problem) -> None:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from simfl.algorithms.base import CountRule
+from simfl.algorithms.base import CountRule, unforetold
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions, dense
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
@@ -81,10 +81,6 @@ def _train_counts(algorithm: FedDIP, state: Manifest, _turn: Turn) -> Manifest:
     return dense(state) if algorithm.options.update == "dense" else state
 
 
-def _unforetold(_: FedDIP, *_arguments: Any) -> None:
-    """Which round it is, and so whether the mask moves, is seen in the state only."""
-
-
 @ALGORITHMS.register("feddip", options=FedDIPOptions)
 class FedDIP(AveragedSGD[FedDIPOptions]):
     """Dynamic pruning at the server, feedback and a growing penalty at the clients."""
@@ -92,8 +88,8 @@ class FedDIP(AveragedSGD[FedDIPOptions]):
     counts: ClassVar[Mapping[str, CountRule]] = {
         **AveragedSGD.counts,
         "train": _train_counts,
-        "aggregate": _unforetold,
-        "mix": _unforetold,
+        "aggregate": unforetold,
+        "mix": unforetold,
     }
 
     def __init__(self, options: FedDIPOptions, problem: Problem) -> None:

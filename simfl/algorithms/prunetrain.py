@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from simfl.algorithms.base import CountRule
+from simfl.algorithms.base import CountRule, unforetold
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.errors import OptionError
 from simfl.learning.network import loss_of
@@ -73,19 +73,15 @@ class PruneTrainOptions(FedAvgOptions):
     prune_every: Positive = 10
 
 
-def _unforetold(_: PruneTrain, *_arguments: Any) -> None:
-    """Which weights go is seen in their values only."""
-
-
 @ALGORITHMS.register("prunetrain", options=PruneTrainOptions)
 class PruneTrain(AveragedSGD[PruneTrainOptions]):
     """A lasso at the clients; pruning by what it leaves."""
 
     counts: ClassVar[Mapping[str, CountRule]] = {
         **AveragedSGD.counts,
-        "train": _unforetold,
-        "aggregate": _unforetold,
-        "mix": _unforetold,
+        "train": unforetold,
+        "aggregate": unforetold,
+        "mix": unforetold,
     }
 
     def __init__(self, options: PruneTrainOptions, problem: Problem) -> None:

@@ -42,8 +42,6 @@ class LayerNorms:
 
     def add_to(self, gradient: Tensor, point: Point) -> None:
         """Add c w / ||w||, layer by layer; a layer of zeros adds nothing."""
-        if not self.weight:
-            return
         for name in self.names or point.layout.matrices:
             place = point.layout.places[name]
             layer = point.at[:, place]
