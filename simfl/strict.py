@@ -215,6 +215,7 @@ def _message(item: dict[str, Any], where: Where, keys: Iterable[str]) -> str:
         return f"{found!r} is not a mapping; write its keys below it"
     if kind.endswith(("_type", "_parsing")):
         return (
-            f"{found!r} has the wrong type; {item['msg'].removeprefix('Input should be ')} is due"
+            f"{found!r} has the wrong type; "
+            f"{item['msg'].removeprefix('Input should be ').replace('tuple', 'list')} is due"
         )
     return str(item["msg"])
