@@ -26,7 +26,7 @@ def test_an_algorithm_is_one_file(tmp_path: Path) -> None:
         shutil.copytree(ROOT / part, tmp_path / part, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     code = shown('"""One-shot pruning')
-    assert len(code.splitlines()) <= 40
+    assert len([line for line in code.splitlines() if line]) <= 34
     (tmp_path / "simfl" / "algorithms" / "one_shot.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
 
