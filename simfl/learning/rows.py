@@ -106,8 +106,8 @@ def by_input(g: Array, weight: Array, batch: int, out: Array) -> None:
 
 
 @_inlined
-def _dots_5(g: Array, s: Array, n: int, b: int, into: Array) -> None:
-    """A row times another from five places."""
+def _dots_5(g: Array, h: Array, s: Array, n: int, b: int, into: Array, also: Array) -> None:
+    """Rows of two channels times another from five places."""
     s0, s1, s2, s3, s4 = (
         s[:n],
         s[b : b + n],
@@ -116,33 +116,53 @@ def _dots_5(g: Array, s: Array, n: int, b: int, into: Array) -> None:
         s[4 * b : 4 * b + n],
     )
     t0 = t1 = t2 = t3 = t4 = np.float32(0)
+    u0 = u1 = u2 = u3 = u4 = np.float32(0)
     for q in range(n):
-        v = g[q]
-        t0 += v * s0[q]
-        t1 += v * s1[q]
-        t2 += v * s2[q]
-        t3 += v * s3[q]
-        t4 += v * s4[q]
+        v, w = g[q], h[q]
+        a, c, d, e, f = s0[q], s1[q], s2[q], s3[q], s4[q]
+        t0 += v * a
+        t1 += v * c
+        t2 += v * d
+        t3 += v * e
+        t4 += v * f
+        u0 += w * a
+        u1 += w * c
+        u2 += w * d
+        u3 += w * e
+        u4 += w * f
     into[0] += t0
     into[1] += t1
     into[2] += t2
     into[3] += t3
     into[4] += t4
+    also[0] += u0
+    also[1] += u1
+    also[2] += u2
+    also[3] += u3
+    also[4] += u4
 
 
 @_inlined
-def _dots_3(g: Array, s: Array, n: int, b: int, into: Array) -> None:
-    """A row times another from three places."""
+def _dots_3(g: Array, h: Array, s: Array, n: int, b: int, into: Array, also: Array) -> None:
+    """Rows of two channels times another from three places."""
     s0, s1, s2 = s[:n], s[b : b + n], s[2 * b : 2 * b + n]
     t0 = t1 = t2 = np.float32(0)
+    u0 = u1 = u2 = np.float32(0)
     for q in range(n):
-        v = g[q]
-        t0 += v * s0[q]
-        t1 += v * s1[q]
-        t2 += v * s2[q]
+        v, w = g[q], h[q]
+        a, c, d = s0[q], s1[q], s2[q]
+        t0 += v * a
+        t1 += v * c
+        t2 += v * d
+        u0 += w * a
+        u1 += w * c
+        u2 += w * d
     into[0] += t0
     into[1] += t1
     into[2] += t2
+    also[0] += u0
+    also[1] += u1
+    also[2] += u2
 
 
 @_compiled
@@ -150,12 +170,18 @@ def by_weight(x: Array, g: Array, batch: int, out: Array) -> None:
     """The gradient by the weights; ``out`` is (out, in, side, side), and set."""
     outs, ins, side, _ = out.shape
     height, n = g.shape[1], g.shape[2]
+    spare = np.empty(side, np.float32)
     out[:] = 0
-    for o in range(outs):
+    for o in range(0, outs, 2):
+        last = o + 1 == outs
+        p = o if last else o + 1
         for y in range(height):
+            one, other = g[o, y], g[p, y]
             for c in range(ins):
                 for i in range(side):
+                    into = out[o, c, i]
+                    also = spare if last else out[p, c, i]
                     if side == 5:
-                        _dots_5(g[o, y], x[c, y + i], n, batch, out[o, c, i])
+                        _dots_5(one, other, x[c, y + i], n, batch, into, also)
                     else:
-                        _dots_3(g[o, y], x[c, y + i], n, batch, out[o, c, i])
+                        _dots_3(one, other, x[c, y + i], n, batch, into, also)
