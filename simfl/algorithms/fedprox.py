@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
-from simfl.learning.problem import Problem
+from simfl.learning.sgd import Rule
+from simfl.learning.state import Turn
 from simfl.objectives.proximal import Form, Proximal
 from simfl.registry import ALGORITHMS
 
@@ -35,6 +36,13 @@ class FedProxOptions(FedAvgOptions):
 class FedProx(AveragedSGD[FedProxOptions]):
     """FedAvg with a proximal term; what travels is the same."""
 
-    def __init__(self, options: FedProxOptions, problem: Problem) -> None:
-        term = Proximal(mu=options.mu, form=options.form)
-        super().__init__(options, replace(problem, objective=(*problem.objective, term)))
+    def rule(self, turn: Turn) -> Rule:
+        """With the term among the others."""
+        rule = super().rule(turn)
+        term = Proximal(mu=self.options.mu, form=self.options.form)
+        return replace(rule, terms=(*rule.terms, term))
+
+    @property
+    def bytes_per_weight(self) -> int:
+        """The term's on top."""
+        return super().bytes_per_weight + Proximal.bytes_per_weight
