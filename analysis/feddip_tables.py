@@ -163,6 +163,23 @@ def to_target(found: dict[str, simfl.Trace]) -> None:
     print()
 
 
+def at_rates(found: dict[str, simfl.Trace], rates: list[str]) -> None:
+    """Hours to the target on slower links: the recorded runs, timed again; nothing is trained."""
+    print(f"Hours to {TARGET:.0%} at other rates of every client's link, both ways")
+    print("method       " + "".join(f"{rate:>14s}" for rate in rates))
+    wires = ",".join(
+        f"{{kind: access_links, down: {rate}, up: {rate}, latency: 10 ms}}" for rate in rates
+    )
+    for name, trace in found.items():
+        if trace.rounds_to_accuracy(TARGET) is None:
+            continue
+        points = simfl.whatif(trace.path, f"stop.accuracy={TARGET}", f"platform.network={wires}")
+        assert not points["anew"].any()
+        hours = points["time_s"] / 3600
+        print(f"{name:12s} " + "".join(f"{hour:14.3f}" for hour in hours))
+    print()
+
+
 def fig_5(trace: simfl.Trace) -> None:
     """Sparsity of each layer at the end."""
     last = trace.activities[trace.activities["verb"] == "aggregate"].iloc[-1]["manifest"]
@@ -205,6 +222,7 @@ def main() -> None:
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--only", help=f"of {', '.join(EVERY)}")
     parser.add_argument("--scale")
+    parser.add_argument("--rates", default="0.1 Mbit/s,0.5 Mbit/s,2 Mbit/s,20 Mbit/s")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/feddip"))
     args = parser.parse_args()
@@ -219,6 +237,7 @@ def main() -> None:
         table_3(found)
         table_4(found)
         to_target(found)
+        at_rates(found, args.rates.split(","))
     if "feddip" in found:
         fig_5(found["feddip"])
     others(args.out, args.scale)
