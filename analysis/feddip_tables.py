@@ -33,11 +33,15 @@ class Method:
     Attributes:
         accuracy: Table III, V or, of extreme sparsity, what Fig. 6's drop leaves at most.
         at_budget: Table IV.
+        leaps: rounds between two choices of weights by their gradients alone. Right after one, the
+            model has lost large weights and not yet been trained; the public code evaluates it
+            before its new mask is applied. Such evaluations are left out.
     """
 
     changes: tuple[str, ...]
     accuracy: float | None = None
     at_budget: float | None = None
+    leaps: int | None = None
 
 
 def algorithm(text: str) -> str:
@@ -60,6 +64,7 @@ IID = {
         ),
         86.00,
         85.57,
+        leaps=20,
     ),
     "prunetrain": Method((algorithm("prunetrain, horizon: 1000, penalty: 0.01"),), 84.36, 82.68),
 }
@@ -100,9 +105,12 @@ def traces(out: Path, names: dict[str, Method], scale: str | None) -> dict[str, 
     return found
 
 
-def last_five(trace: simfl.Trace) -> float:
+def last_five(name: str, trace: simfl.Trace) -> float:
     """Mean of the last five evaluations, in percent: what noise the last round has is averaged."""
-    return 100 * float(trace.scores["accuracy"].tail(5).mean())
+    scores, leaps = trace.scores, EVERY[name].leaps
+    if leaps:
+        scores = scores[scores["round"] % leaps != 0]
+    return 100 * float(scores["accuracy"].tail(5).mean())
 
 
 def best_five(trace: simfl.Trace) -> float:
@@ -115,14 +123,14 @@ def table_3(found: dict[str, simfl.Trace]) -> None:
     print("Table III: top-1 accuracy, LeNet-5, s_p = 0.9 (mean of the last five evaluations)")
     print("method        simfl   paper    diff   last   stored  rounds")
     for name, trace in found.items():
-        ours, paper = last_five(trace), IID[name].accuracy
+        ours, paper = last_five(name, trace), IID[name].accuracy
         assert paper is not None
         scores = trace.scores.iloc[-1]
         print(
             f"{name:12s} {ours:6.2f}  {paper:6.2f}  {ours - paper:+6.2f}  "
             f"{100 * scores['accuracy']:5.2f}  {int(scores['nonzero']):7,d}  {scores['round']:6d}"
         )
-    order = sorted(found, key=lambda name: -last_five(found[name]))
+    order = sorted(found, key=lambda name: -last_five(name, found[name]))
     print(f"order: {' > '.join(order)}\n")
 
 
@@ -204,8 +212,8 @@ def others(out: Path, scale: str | None) -> None:
     if "fedavg" in found:
         print("Fig. 6: FedDIP at extreme sparsity (paper: the largest drop is 6.97 points)")
         for name, trace in found.items():
-            drop = last_five(trace) - last_five(found["fedavg"])
-            print(f"{name:12s} {last_five(trace):6.2f}  {drop:+6.2f} against fedavg")
+            drop = last_five(name, trace) - last_five("fedavg", found["fedavg"])
+            print(f"{name:12s} {last_five(name, trace):6.2f}  {drop:+6.2f} against fedavg")
         print()
     found = traces(out, SKEWED, scale)
     if found:
