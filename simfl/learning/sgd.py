@@ -117,7 +117,9 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
     plain = _is_plain(local, rule) and kept is None
     velocity = torch.zeros_like(at) if local.momentum else None
     watched = torch.zeros_like(at) if rule.watch else None
-    streams = [torch.Generator().manual_seed(training.seed) for training in trainings]
+    # draws of crops and flips, each training its own
+    seeds = [training.seed for training in trainings] if local.augment else []
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
     for step, batches in enumerate(zip(*(t.batches for t in trainings), strict=True)):
         pairs = list(zip(trainings, batches, strict=True))
         images = [training.data.inputs[batch] for training, batch in pairs]
@@ -136,8 +138,9 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
             if watched is not None:
                 watched = watched + gradient if rule.watch == "turn" else gradient.clone()
             if rule.terms:
-                # the network's own, to which its next step may add
-                gradient = gradient.clone()
+                if local.gradients == "accumulate":
+                    # the network's own, to which its next step will add
+                    gradient = gradient.clone()
                 point = Point(at=at, dense=weights, start=start, layout=layout)
                 for term in rule.terms:
                     term.add_to(gradient, point)
