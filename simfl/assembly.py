@@ -124,7 +124,7 @@ def build(
         partition=_partition(scenario),
         recorded=located.held,
         normalization=_normalization(scenario, located.dataset),
-        local=LocalUpdate(**learning.local.model_dump(exclude={"optimizer"})),
+        local=LocalUpdate(**learning.local.model_dump()),
         objective=tuple(
             _plug(scenario, ("learning", "objective", number), term)
             for number, term in enumerate(learning.objective)

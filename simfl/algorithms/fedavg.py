@@ -11,13 +11,14 @@ from simfl.algorithms.base import CountRule, WorkRule
 from simfl.keys import seed_of
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
+from simfl.learning.optimizers import slots
 from simfl.learning.problem import Problem
 from simfl.learning.quantize import quantised
 from simfl.learning.sgd import Rule, Trained, Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
-from simfl.tensors import NamedTensors, manifest_of
+from simfl.tensors import Layout, NamedTensors, manifest_of
 from simfl.work import DTYPE, Kind, Manifest, Storage, Workload, as_held, sent_as
 
 _FLOAT_BYTES = 4
@@ -257,7 +258,8 @@ class AveragedSGD(Generic[O_co]):
         known = self._trainings.get((state, steps, samples, moved_bytes))
         if known is not None:
             return known
-        stored = {t.name: t for t in state.tensors}
+        stored, local = {t.name: t for t in state.tensors}, self.problem.local
+        architecture = self.problem.shaped(self._layout(state))
         layers = tuple(
             replace(
                 layer,
@@ -266,19 +268,25 @@ class AveragedSGD(Generic[O_co]):
             )
             if layer.weights
             else layer
-            for layer in self.problem.architecture.operations
+            for layer in architecture.operations
         )
         work = Workload(
-            model=self.problem.architecture.name,
+            model=architecture.name,
             layers=layers,
             steps=steps,
             samples=samples,
-            batch=min(samples, self.problem.local.batch_size),
-            slots=1 if self.problem.local.momentum else 0,
+            batch=min(samples, local.batch_size),
+            slots=slots(local.optimizer, local.momentum),
             moved_bytes=moved_bytes,
         )
         self._trainings[state, steps, samples, moved_bytes] = work
         return work
+
+    def _layout(self, manifest: Manifest) -> Layout:
+        """Of the model among counted tensors."""
+        names = self.problem.layout.shape_of
+        held = [(t.name, t.shape) for t in manifest.tensors if t.name in names]
+        return Layout(tuple(name for name, _ in held), tuple(shape for _, shape in held))
 
     def storage(self, kind: Kind, *, pruned: bool) -> Storage:
         """How a client holds a layer while it trains."""

@@ -9,7 +9,7 @@ _BATCH = 2000
 
 def evaluate(problem: Problem, state: ModelState) -> Score:
     """Score a model on the whole test set."""
-    net, test = problem.network, problem.test
+    net, test = problem.network(state.tensors.layout), problem.test
     right, total_loss = 0, 0.0
     net.load([state.tensors.flat])
     pairs = zip(test.inputs.split(_BATCH), test.targets.split(_BATCH), strict=True)
@@ -23,7 +23,8 @@ def evaluate(problem: Problem, state: ModelState) -> Score:
 
 def share_right(problem: Problem, state: ModelState, data: ClientData) -> float:
     """The share of some samples that a model classifies right."""
-    problem.network.load([state.tensors.flat])
-    found = problem.network.logits(data.inputs).argmax(1)
+    net = problem.network(state.tensors.layout)
+    net.load([state.tensors.flat])
+    found = net.logits(data.inputs).argmax(1)
     classes = data.targets if data.targets.dim() == 1 else data.targets.argmax(1)
     return float((found == classes).float().mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -17,13 +17,17 @@ from simfl.learning.augment import Augmentation
 from simfl.learning.chain import ChainNetwork, is_chain
 from simfl.learning.network import AutogradNetwork, Loss, Network, floats_of
 from simfl.learning.normalization import Normalization
+from simfl.learning.optimizers import OptimizerName
 from simfl.models.base import Architecture, initialise
+from simfl.models.shapes import shaped
 from simfl.objectives.base import Term
 from simfl.partitions.base import Held, Partition, Share, class_counts
 from simfl.partitions.transforms import TRANSFORMS
 from simfl.precision import Precision
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
+
+_NETWORKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class LocalUpdate:
 
     learning_rate: float
     batch_size: int
+    optimizer: OptimizerName = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     steps: int | None = None
@@ -162,13 +167,29 @@ class Problem(Cached):
             of=[share.writer or share.transform for share in self.shares],
         )
 
-    @cached_property
-    def network(self) -> Network:
-        """The one network of this process; states are loaded into it."""
-        module = self.architecture.build()
-        if is_chain(module):
-            return ChainNetwork(module, self.device)
-        return AutogradNetwork(module.to(self.device))
+    def network(self, layout: Layout) -> Network:
+        """The one network of this process with tensors of these shapes; states are loaded into it.
+
+        Only those used last are kept: of shapes that were pruned away, no state comes back.
+        """
+        if layout not in self._networks:
+            module = self.shaped(layout).build()
+            if len(self._networks) == _NETWORKS:
+                del self._networks[next(iter(self._networks))]
+            self._networks[layout] = (
+                ChainNetwork(module, self.device)
+                if is_chain(module)
+                else AutogradNetwork(module.to(self.device))
+            )
+        return self._networks[layout]
+
+    def shaped(self, layout: Layout) -> Architecture:
+        """The architecture with tensors of these shapes, its operations counted."""
+        if layout == self.layout:
+            return self.architecture
+        if layout not in self._shaped:
+            self._shaped[layout] = shaped(self.architecture, layout)
+        return self._shaped[layout]
 
     def data_of(self, client: int) -> ClientData:
         """A client's training samples."""
@@ -193,11 +214,17 @@ class Problem(Cached):
         """The test set."""
         return self._ready(self.dataset.test_images, self.dataset.test_labels)
 
-    def initial_tensors(self) -> NamedTensors:
-        """Parameters as the scenario's seed draws them."""
-        generator = torch.Generator().manual_seed(seed_of(self.seed, "init"))
-        module = self.architecture.build()
-        initialise(module, self.architecture.init, generator)
+    def initial_tensors(self, layout: Layout | None = None, *again: int) -> NamedTensors:
+        """Parameters as the scenario's seed draws them.
+
+        Args:
+            layout: their shapes, where they are not the architecture's own.
+            again: numbers of a later draw, which is another.
+        """
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "init", *again))
+        architecture = self.architecture if layout is None else self.shaped(layout)
+        module = architecture.build()
+        initialise(module, architecture.init, generator)
         return NamedTensors.pack(floats_of(module.to(self.device)))
 
     @cached_property
@@ -216,6 +243,14 @@ class Problem(Cached):
     def prepare(self) -> None:
         """Read and convert what training looks at, so that processes made now share it."""
         _ = self._client_data, self.test
+
+    @cached_property
+    def _networks(self) -> dict[Layout, Network]:
+        return {}
+
+    @cached_property
+    def _shaped(self) -> dict[Layout, Architecture]:
+        return {}
 
     @cached_property
     def _client_data(self) -> list[ClientData]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +12,15 @@ from torch import Tensor
 from simfl.keys import seed_of
 from simfl.learning.augment import augmented
 from simfl.learning.network import Network
+from simfl.learning.optimizers import optimizer
 from simfl.learning.problem import ClientData, LocalUpdate
 from simfl.objectives.base import Point, Term
-from simfl.tensors import Masks, NamedTensors
+from simfl.tensors import Layout, Masks, NamedTensors
 from simfl.work import Turn
 
 Watched = Literal["turn", "last_step"]
+Moments = tuple[Tensor, ...]
+Networks = Callable[[Layout], Network]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Training:
         batches: one per step.
         rule: how its steps go.
         seed: of what the network draws while it trains.
+        moments: of the optimiser, where it goes on from another training; each (parameters,).
     """
 
     tensors: NamedTensors
@@ -58,6 +62,7 @@ class Training:
     batches: Sequence[Tensor | slice]
     rule: Rule = Rule()
     seed: int = 0
+    moments: Moments = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,33 +76,38 @@ class Trained:
 
     Attributes:
         gradient: what its rule watched, (parameters,).
+        moments: what its optimiser carries on.
     """
 
     tensors: NamedTensors
     gradient: Tensor | None = None
+    moments: Moments = ()
 
 
-def train(net: Network, local: LocalUpdate, trainings: Sequence[Training]) -> list[Trained]:
-    """Run SGD; each training's result is the same whichever others it runs beside.
+def train(network: Networks, local: LocalUpdate, trainings: Sequence[Training]) -> list[Trained]:
+    """Run the optimiser; each training's result is the same whichever others it runs beside.
 
     Args:
-        net: the network; whatever it held is overwritten. Trainings of the same shape and rule are
-            stacked, as many as it takes.
+        network: gives the network for tensors of some shapes; whatever it held is overwritten.
+            Trainings of the same layout, steps and rule are stacked, as many as it takes.
         local: the loss and the optimiser's options.
         trainings: independent of each other.
 
     Returns:
         What each ended with, in the order given.
 
-    Source: SGD with momentum and weight decay as in torch.optim.SGD. With gradients
+    Source: weight decay as in torch.optim.SGD and torch.optim.Adam. With gradients
     ``accumulate``, PruneFL's public client: zeroed once, step j applies g_1 + ... + g_j; loss terms
     do not accumulate.
     """
-    alike: dict[tuple[object, ...], list[int]] = {}
+    alike: dict[tuple[Layout, object, Rule, bool], list[int]] = {}
     for number, training in enumerate(trainings):
-        alike.setdefault((training.shape, training.rule), []).append(number)
+        begun = bool(training.moments)
+        sort = training.tensors.layout, training.shape, training.rule, begun
+        alike.setdefault(sort, []).append(number)
     trained: dict[int, Trained] = {}
-    for numbers in alike.values():
+    for (layout, *_), numbers in alike.items():
+        net = network(layout)
         for group in _cut(numbers, net.widest):
             together = _train_together(net, local, [trainings[i] for i in group])
             trained.update(zip(group, together, strict=True))
@@ -115,7 +125,8 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
     weights = at if kept is None else at.clone()
     start = at.clone() if rule.terms else at
     plain = _is_plain(local, rule) and kept is None
-    velocity = torch.zeros_like(at) if local.momentum else None
+    begun = [_stack(list(parts)) for parts in zip(*(t.moments for t in trainings), strict=True)]
+    takes = optimizer(local.optimizer, local.momentum, at, tuple(begun))
     watched = torch.zeros_like(at) if rule.watch else None
     # draws of crops and flips, each training its own
     seeds = [training.seed for training in trainings] if local.augment else []
@@ -146,22 +157,25 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
                     term.add_to(gradient, point)
             if local.weight_decay:
                 gradient = gradient.add(weights, alpha=local.weight_decay)
-            if velocity is not None:
-                gradient = velocity.mul_(local.momentum).add_(gradient)
-            weights.add_(gradient, alpha=-rate)
+            takes.step(weights, gradient, rate)
         if masks is not None and kept is None:
             net.packed.mul_(masks)
     if kept is not None:
         at.copy_(weights)
-    gradients = [None] * len(trainings) if watched is None else [row.clone() for row in watched]
-    rows = zip(net.packed, gradients, strict=True)
-    return [Trained(NamedTensors(layout, row.clone()), gradient) for row, gradient in rows]
+    return [
+        Trained(
+            NamedTensors(layout, row.clone()),
+            None if watched is None else watched[i].clone(),
+            tuple(moment[i].clone() for moment in takes.moments),
+        )
+        for i, row in enumerate(net.packed)
+    ]
 
 
 def _is_plain(local: LocalUpdate, rule: Rule) -> bool:
     """Whether a step subtracts the gradient of the data's loss, and nothing else."""
     more = local.momentum or local.weight_decay or rule.terms or rule.watch
-    return not more and local.gradients == "fresh"
+    return not more and local.optimizer == "sgd" and local.gradients == "fresh"
 
 
 def _stacked_masks(trainings: list[Training]) -> Tensor | None:

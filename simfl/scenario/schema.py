@@ -38,6 +38,8 @@ class Local(Options):
     """One local update.
 
     Attributes:
+        optimizer: ``sgd``, or ``adam`` with its authors' defaults; it begins anew with each turn.
+        momentum: of SGD.
         steps: mini-batches of one turn; or ``epochs``, passes over the client's data. One of them.
         loss: ``bce_with_logits`` is the mean over samples and classes on one-hot labels: with c
             classes its gradients are about c times smaller than those of cross-entropy.
@@ -49,7 +51,7 @@ class Local(Options):
         augment: of each batch, ``crop`` (moved by up to 4 pixels) and ``flip`` (mirrored or not).
     """
 
-    optimizer: Literal["sgd"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -71,6 +73,10 @@ class Local(Options):
     def _one_length(self) -> Local:
         if (self.steps is None) == (self.epochs is None):
             raise PydanticCustomError("length", "give either steps or epochs, and not both")
+        if self.optimizer == "adam" and self.momentum:
+            raise PydanticCustomError(
+                "momentum", "momentum is SGD's; Adam has its own: leave it out"
+            )
         return self
 
 

@@ -224,7 +224,7 @@ def test_buffers_stand_behind_the_parameters(normalised: Problem) -> None:
     assert first["norm.running_mean"].tolist() == [0, 0]
     assert first["norm.running_var"].tolist() == [1, 1]
     trained = sum(normalised.layout.sizes[: len(PARAMETERS)])
-    assert normalised.network.weights.shape == (1, trained)
+    assert normalised.network(normalised.layout).weights.shape == (1, trained)
 
 
 def test_a_state_carries_the_running_statistics(normalised: Problem) -> None:

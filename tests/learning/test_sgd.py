@@ -13,10 +13,16 @@ from simfl.learning.network import AutogradNetwork, loss_of
 from simfl.learning.problem import ClientData, LocalUpdate, Problem
 from simfl.learning.sgd import Training, epoch_batches, train, turn_batches
 from simfl.pruning.masks import full
-from simfl.tensors import Masks, NamedTensors
+from simfl.tensors import Layout, Masks, NamedTensors
 from simfl.work import Turn
 
 LOCAL = LocalUpdate(learning_rate=0.3, batch_size=4, steps=7)
+
+
+def held(module: nn.Module) -> Callable[[Layout], AutogradNetwork]:
+    """One network, whatever the layout."""
+    network = AutogradNetwork(module)
+    return lambda _: network
 
 
 class Setting:
@@ -47,7 +53,7 @@ class Setting:
             start = NamedTensors(start.layout, start.flat * masks.flat)
         before = start.flat.clone()
         training = Training(tensors=start, masks=masks, data=self.data, batches=batches)
-        [after] = train(AutogradNetwork(self.network()), local, [training])
+        [after] = train(held(self.network()), local, [training])
         assert torch.equal(start.flat, before)
         return after.tensors.flat
 
@@ -125,7 +131,7 @@ def test_accumulated_gradients_are_sums(masked: bool) -> None:
 
 def test_one_turn_leaves_nothing_for_the_next() -> None:
     setting = Setting()
-    net = AutogradNetwork(setting.network())
+    net = held(setting.network())
     local = replace(LOCAL, gradients="accumulate", momentum=0.9)
 
     def turn() -> Tensor:
@@ -138,7 +144,7 @@ def test_one_turn_leaves_nothing_for_the_next() -> None:
 
 def test_what_is_drawn_follows_the_seed_of_each_training() -> None:
     setting = Setting()
-    net = AutogradNetwork(nn.Sequential(nn.Linear(5, 6), nn.Dropout(), nn.Linear(6, 3)))
+    net = held(nn.Sequential(nn.Linear(5, 6), nn.Dropout(), nn.Linear(6, 3)))
     local = LocalUpdate(learning_rate=0.1, batch_size=4, steps=2)
     several = [
         Training(
