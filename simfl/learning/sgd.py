@@ -125,7 +125,9 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
     weights = at if kept is None else at.clone()
     start = at.clone() if rule.terms else at
     plain = _is_plain(local, rule) and kept is None
-    begun = [_stack(list(parts)) for parts in zip(*(t.moments for t in trainings), strict=True)]
+    begun = [
+        _stack(list(parts)).clone() for parts in zip(*(t.moments for t in trainings), strict=True)
+    ]
     takes = optimizer(local.optimizer, local.momentum, at, tuple(begun))
     watched = torch.zeros_like(at) if rule.watch else None
     # draws of crops and flips, each training its own
