@@ -8,13 +8,14 @@ of its public code. The blocks end with the channels of the stem: pruning it nar
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from torch import Tensor, nn
 
-from simfl.models.base import Architecture, chain
+from simfl.models.base import Architecture
 from simfl.models.count import declare
 from simfl.models.keras import KerasOptions, half, normalization, strided
 from simfl.registry import MODELS
@@ -52,18 +53,30 @@ class _Block(nn.Module):
         return out
 
 
+class _ResNet(nn.Sequential):
+    """The stem, the blocks and the linear layer.
+
+    Attributes:
+        streams: layers that are as wide as the stem by construction; as every block projects what
+            goes around it, no addition says so.
+    """
+
+    streams: ClassVar = (("conv1", *(f"block{n}.conv2" for n, _ in enumerate(_WITHIN, 1))),)
+
+
 def _module(sample_shape: tuple[int, int, int], classes: int) -> nn.Module:
     channels, *sides = sample_shape
     pad, conv1 = strided(channels, _STEM, 3, sides)
-    # a window that goes beyond the image sees what there is of it
-    pool = nn.MaxPool2d(2, ceil_mode=True)
     layers = {"pad": pad, "conv1": conv1, "norm1": normalization(_STEM), "relu1": nn.ReLU()}
-    layers["pool1"] = pool
+    # a window that goes beyond the image sees what there is of it
+    layers["pool1"] = nn.MaxPool2d(2, ceil_mode=True)
     sides = [half(half(side)) for side in sides]
     for number, within in enumerate(_WITHIN, 1):
         layers[f"block{number}"] = _Block(_STEM, within, sides)
         sides = [half(side) for side in sides]
-    return chain(**layers, flatten=nn.Flatten(), fc=nn.Linear(_STEM * sides[0] * sides[1], classes))
+    layers["flatten"] = nn.Flatten()
+    layers["fc"] = nn.Linear(_STEM * sides[0] * sides[1], classes)
+    return _ResNet(OrderedDict(layers))
 
 
 @MODELS.register("autoprune_resnet", options=KerasOptions)

@@ -197,12 +197,12 @@ def test_initial_weights_fill_their_bound(name: str, init: Init) -> None:
     parameters = {name: p.detach() for name, p in module.named_parameters()}
     for layer in model.layers:
         weight = parameters[layer.weight]
-        fan_in, outputs = weight[0].numel(), len(weight)
-        # of a window, the mean of what comes in and goes out counts every position
-        mean = (fan_in + outputs * weight[0, 0].numel()) / 2
-        fan = {"kaiming_fan_in": fan_in, "kaiming_fan_out": outputs, "glorot": mean}[init]
-        if init == "glorot":
-            fan = 2 * mean
+        fan_in, outputs, window = weight[0].numel(), len(weight), weight[0, 0].numel()
+        fan = {
+            "kaiming_fan_in": fan_in,
+            "kaiming_fan_out": outputs,
+            "glorot": fan_in + outputs * window,
+        }[init]
         assert float(weight.abs().max()) == pytest.approx(sqrt(6 / fan), rel=0.02)
         assert float(weight.std()) == pytest.approx(sqrt(2 / fan), rel=0.1)
     # biases are 0; the weights of batch normalisation, 1
