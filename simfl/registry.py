@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-_HELPERS: Final = ("base", "convolutions", "count", "residual", "storages")
+_HELPERS: Final = ("base", "convolutions", "count", "low_rank", "residual", "shapes", "storages")
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("arrays", "base", "cifar", "idx", "leaf")

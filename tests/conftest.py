@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from torch import nn
 
 from simfl.datasets.base import Dataset, NoOptions
 from simfl.learning.problem import LocalUpdate, Problem
+from simfl.models.base import Init, ModelOptions, chain
+from simfl.models.count import declare
 from simfl.partitions.base import Partition
 from simfl.partitions.iid import IidOptions
 from simfl.registry import DATASETS, MODELS
@@ -81,18 +84,37 @@ def toy() -> Dataset:
     )
 
 
+def small_cnn() -> nn.Module:
+    """Two convolutions, of 6 and 8 filters, on images of 4 x 4."""
+    return chain(
+        conv1=nn.Conv2d(1, 6, 3, padding=1),
+        relu1=nn.ReLU(),
+        conv2=nn.Conv2d(6, 8, 3),
+        relu2=nn.ReLU(),
+        flatten=nn.Flatten(),
+        fc=nn.Linear(32, 3),
+    )
+
+
 @pytest.fixture(scope="session")
 def make_problem(toy: Dataset) -> Callable[..., Problem]:
-    """A problem on the toy data; changes are of fields of `Problem` or `LocalUpdate`."""
+    """A problem on the toy data, of LeNet-300-100 or with ``filters`` of a small CNN.
+
+    Changes are of fields of `Problem` or `LocalUpdate`.
+    """
     model = MODELS.get("lenet_300_100")
 
-    def make(init: str = "kaiming_fan_in", **changes: Any) -> Problem:
+    def make(init: Init = "kaiming_fan_in", filters: bool = False, **changes: Any) -> Problem:
         fields = {"dataset": toy, "clients": 4, "seed": 1, "partition": IID}
         fields |= {"normalization": None, "objective": (), "quantize": None}
         fields |= {name: changes.pop(name) for name in fields if name in changes}
         options = model.options(init=init)
         data = fields["dataset"]
-        architecture = model.build(options, classes=data.classes, sample_shape=data.sample_shape)
+        sizes = {"classes": data.classes, "sample_shape": data.sample_shape}
+        if filters:
+            architecture = declare("small_cnn", small_cnn, ModelOptions(init=init), **sizes)
+        else:
+            architecture = model.build(options, **sizes)
         return Problem(architecture=architecture, local=replace(LOCAL, **changes), **fields)
 
     return make

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from simfl.algorithms.base import CountRule, WorkRule
+from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
@@ -37,6 +38,8 @@ class FedAvgOptions(Options):
     """Small settings of every algorithm, with which the contract suite plays it."""
     spans_rounds: ClassVar[tuple[str, ...]] = ()
     """Options that count the rounds of a whole training: ``--scale`` shortens them too."""
+    needs_filters: ClassVar[bool] = False
+    """Whether the model must have convolutions."""
 
     average: Literal["samples", "uniform"] = "samples"
 
@@ -139,6 +142,9 @@ class AveragedSGD(Generic[O_co]):
     heavy: ClassVar[frozenset[str]] = frozenset({"train", "score"})
 
     def __init__(self, options: O_co, problem: Problem) -> None:
+        architecture = problem.architecture
+        if options.needs_filters and all(layer.kind != "conv" for layer in architecture.layers):
+            raise OptionError("name", f"cuts filters, and {architecture.name} has none; take a CNN")
         self.options = options
         self.problem = problem
         self._trainings: dict[tuple[Manifest, int, int, int], Workload] = {}

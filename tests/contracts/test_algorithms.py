@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,6 +39,14 @@ LOCAL = {
 }
 SERVER = Participant(index=-1, samples=0)
 NAMES = ALGORITHMS.names()
+
+
+@pytest.fixture
+def make_problem(make_problem: MakeProblem, request: pytest.FixtureRequest) -> MakeProblem:
+    """With filters for who needs them."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    filters = "name" in params and ALGORITHMS.get(params["name"]).options.needs_filters
+    return partial(make_problem, filters=filters)
 
 
 def build(name: str, problem: Problem, **options: Any) -> Any:
@@ -266,8 +275,9 @@ def test_the_name_covers_the_rest_of_the_problem(
 
 def test_algorithms_differ_by_name(make_problem: MakeProblem) -> None:
     problem = make_problem()
-    names = {build(name, problem, **options).name for name in NAMES for options in examples(name)}
-    assert len(names) == sum(len(examples(name)) for name in NAMES)
+    others = [name for name in NAMES if not ALGORITHMS.get(name).options.needs_filters]
+    names = {build(name, problem, **options).name for name in others for options in examples(name)}
+    assert len(names) == sum(len(examples(name)) for name in others)
 
 
 @VARIANT
@@ -277,13 +287,18 @@ def test_the_work_of_each_verb_is_counted_from_manifests(
     algorithm = build(name, make_problem(), **options)
     manifest = algorithm.initial().manifest()
     work: Workload = algorithm.work["train"](algorithm, manifest, Turn(0, 1))
-    # 3 steps of 4 samples through 16-300-100-3
-    assert (work.model, work.steps, work.samples) == ("lenet_300_100", 3, 12)
+    # 3 steps of 4 samples through 16-300-100-3, or through 6 and 8 filters
+    filters = algorithm.options.needs_filters
+    assert work.model == ("small_cnn" if filters else "lenet_300_100")
+    assert (work.steps, work.samples) == (3, 12)
     assert work.passes is Passes.TRAIN
-    assert work.macs == 12 * (16 * 300 + 300 * 100 + 100 * 3)
+    by_filters, by_rows = 16 * 54 + 4 * 432 + 96, 16 * 300 + 300 * 100 + 100 * 3
+    assert work.macs == 12 * (by_filters if filters else by_rows)
     assert work.moved_bytes == 3 * algorithm.bytes_per_weight * manifest.size
     layers = [layer for layer in work.layers if layer.weights]
-    assert [layer.weights for layer in layers] == [4800, 30_000, 300]
+    assert [layer.weights for layer in layers] == (
+        [54, 432, 96] if filters else [4800, 30_000, 300]
+    )
     stored = {t.name: t.nonzero for t in manifest.tensors}
     assert [layer.nonzero for layer in layers] == [stored[n.name] for n in layers]
     whole = [n for n in layers if n.nonzero == n.weights]
@@ -335,7 +350,9 @@ def scenario(tmp_path: Path, name: str, options: Mapping[str, Any], protocol: st
     needs_server = PROTOCOLS.get(protocol).options.needs_server
     where = [] if needs_server else [*PEERS, f"protocol={{name: {protocol}, rounds: 4}}"]
     setting = f"learning.algorithm={json.dumps({'name': name, **options})}"
-    return simfl.load(str(path), [*where, setting])
+    filters = ALGORITHMS.get(name).options.needs_filters
+    model = ["learning.model={name: simple_cnn}"] if filters else []
+    return simfl.load(str(path), [*where, *model, setting])
 
 
 @pytest.mark.slow
