@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Literal
+from math import prod, sqrt
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -81,6 +81,14 @@ class Architecture:
         return self.options.init
 
 
+@runtime_checkable
+class DrawsItself(Protocol):
+    """A layer whose parameters are no weight of their own, and which draws them accordingly."""
+
+    def draw(self, init: Init, generator: torch.Generator) -> None:
+        """Draw its parameters in place."""
+
+
 def chain(**layers: nn.Module) -> nn.Sequential:
     """Named layers one after the other.
 
@@ -101,14 +109,35 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
     """
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                fan_out, fan_in = layer.weight.shape[0], layer.weight[0].numel()
-                squares = {"kaiming_fan_in": 6 / fan_in, "kaiming_fan_out": 6 / fan_out}
-                bound = sqrt(squares.get(init, 1 / fan_in))
+            if isinstance(layer, DrawsItself):
+                layer.draw(init, generator)
+            elif isinstance(layer, nn.Linear | nn.Conv2d):
+                bound = bound_of(layer.weight.shape, init)
                 layer.weight.uniform_(-bound, bound, generator=generator)
-                if layer.bias is not None and init == "torch":
-                    layer.bias.uniform_(-bound, bound, generator=generator)
-                elif layer.bias is not None:
-                    layer.bias.zero_()
+                draw_bias(layer.bias, init, bound, generator)
             elif isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
+
+
+def bound_of(shape: Sequence[int], init: Init) -> float:
+    """The bound of a weight's uniform distribution; its variance is a third of the square.
+
+    Args:
+        shape: (outputs, inputs), and of a convolution its window.
+        init: how.
+    """
+    fan_out, fan_in = shape[0], prod(shape[1:])
+    squares = {"kaiming_fan_in": 6 / fan_in, "kaiming_fan_out": 6 / fan_out}
+    return sqrt(squares.get(init, 1 / fan_in))
+
+
+def draw_bias(
+    bias: torch.Tensor | None, init: Init, bound: float, generator: torch.Generator
+) -> None:
+    """Draw a layer's bias in place, if it has one: zeros, or as its weight in ``torch``."""
+    if bias is None:
+        return
+    if init == "torch":
+        bias.uniform_(-bound, bound, generator=generator)
+    else:
+        bias.zero_()

@@ -153,8 +153,16 @@ def operations(
         )
     if [o.name for o in few] != [o.name for o in many]:
         raise CostError(f"{type(module).__name__}: what it does depends on the batch; give a layer")
-    pairs = zip(few, many, strict=True)
-    return tuple(_of_sample_or_step(*pair) for pair in pairs if _is_told(*pair))
+    told, passed_on = [], 0
+    for one, two in zip(few, many, strict=True):
+        if not _is_told(one, two):
+            continue
+        found = _of_sample_or_step(one, two)
+        # samples that are kept come with the first operation, and that may be none of theirs
+        grows = _slope("kept_bytes", one, two) + passed_on
+        passed_on = grows if found.once else 0
+        told.append(found if found.once else replace(found, kept_bytes=grows))
+    return tuple(told)
 
 
 def _is_told(few: LayerWork, many: LayerWork) -> bool:
@@ -164,12 +172,21 @@ def _is_told(few: LayerWork, many: LayerWork) -> bool:
 
 def _of_sample_or_step(few: LayerWork, many: LayerWork) -> LayerWork:
     """An operation's numbers of one sample; of a step where the batch makes no difference."""
-    span = _TRIED[1] - _TRIED[0]
-    slopes = {name: (getattr(many, name) - getattr(few, name)) // span for name in _GROWING}
+    slopes: dict[str, Any] = {name: _slope(name, few, many) for name in _GROWING}
     if few.outputs != many.outputs:
         return replace(few, **slopes)
-    live_bytes = few.live_bytes - _TRIED[0] * slopes["live_bytes"]
-    return replace(few, live_bytes=live_bytes, once=True)
+    return replace(
+        few,
+        kept_bytes=few.kept_bytes - _TRIED[0] * slopes["kept_bytes"],
+        live_bytes=few.live_bytes - _TRIED[0] * slopes["live_bytes"],
+        once=True,
+    )
+
+
+def _slope(name: str, few: LayerWork, many: LayerWork) -> int:
+    """What each sample adds to a number."""
+    grown: int = getattr(many, name) - getattr(few, name)
+    return grown // (_TRIED[1] - _TRIED[0])
 
 
 def _run(module: nn.Module, shared: Mapping[str, str], samples: Tensor) -> list[LayerWork]:
