@@ -142,11 +142,12 @@ def build(
             f"of {problem.architecture.name} needs {least}; give another size"
         )
         raise scenario.located(("learning", "local", "batch_size"), message)
+    algorithm = _plug(scenario, ("learning", "algorithm"), learning.algorithm, problem)
     return Parts(
         scenario=scenario,
         located=located,
-        problem=problem,
-        algorithm=_plug(scenario, ("learning", "algorithm"), learning.algorithm, problem),
+        problem=algorithm.problem,
+        algorithm=algorithm,
         codec=_plug(scenario, ("codec",), scenario.codec),
         groups=platform.groups,
         devices=platform.devices,

@@ -86,7 +86,8 @@ class Host:
 
     def make_executor(self, parts: Parts) -> Executor:
         """What was asked for; ``auto`` chooses among all that could be faster than one by one."""
-        name, stackable = self.executor, isinstance(parts.problem.network, ChainNetwork)
+        name, problem = self.executor, parts.problem
+        stackable = isinstance(problem.network(problem.layout), ChainNetwork)
         if name is ExecutorName.inline:
             return Inline()
         if name is ExecutorName.cuda:
@@ -96,8 +97,8 @@ class Host:
         pool = Pool(
             parts.algorithm,
             workers=self.workers,
-            shared_bytes=2**20 + _MODELS_SHARED * 4 * parts.problem.layout.size,
-            ready=parts.problem.prepare,
+            shared_bytes=2**20 + _MODELS_SHARED * 4 * problem.layout.size,
+            ready=problem.prepare,
             prepare=one_thread,
             # a process that computed gradients by autograd beside a GPU cannot be forked
             method=None if stackable or not torch.cuda.is_available() else "spawn",

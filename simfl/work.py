@@ -155,6 +155,9 @@ class Operation:
         kept_bytes: of one sample, what the backward pass needs of it: stored from the forward pass
             on, and not stored for an earlier operation already. Weights are not in it.
         live_bytes: of one sample, all that is in memory when a forward pass alone has come here.
+        once: whether it is done once a step, whatever the batch: it composes a weight of
+            parameters. Its numbers, products and bytes are a step's then, not a sample's.
+        composed: whether its weight was composed so, and is no parameter itself.
     """
 
     name: str
@@ -170,6 +173,13 @@ class Operation:
     tensors: int = 0
     kept_bytes: int = 0
     live_bytes: int = 0
+    once: bool = False
+    composed: bool = False
+
+    @property
+    def keeps_weight(self) -> bool:
+        """Whether it computes with a weight that is one of the model's own tensors."""
+        return self.weights > 0 and not self.once and not self.composed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +195,7 @@ class LayerWork(Operation):
 
     @property
     def shares(self) -> bool:
-        """Whether an earlier operation has the same weight."""
+        """Whether an earlier operation has the same weight, or its parameters."""
         return self.parameters < self.weights
 
     @property
@@ -221,8 +231,8 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Dense multiply-accumulates of all sample passes, forward."""
-        return self.samples * sum(layer.macs for layer in self.layers)
+        """Dense multiply-accumulates of all sample passes, forward, with what steps do once."""
+        return sum((self.steps if n.once else self.samples) * n.macs for n in self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "objectives": (1, "", "pydantic torch"),
     "learning": (2, "models datasets memo objectives partitions pruning", "numba numpy torch"),
     "events": (2, "cost memo", "simpy"),
-    "algorithms": (3, "learning objectives pruning", "pydantic torch"),
+    "algorithms": (3, "learning models objectives pruning", "pydantic torch"),
     "protocols": (4, "events topologies algorithms.base memo", "networkx simpy"),
     "devices": (5, "cost", ""),
     "profile": (

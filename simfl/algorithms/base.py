@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from simfl.learning.problem import Problem
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.work import Manifest, Workload
 
@@ -33,6 +34,10 @@ class Algorithm(Protocol[S]):
     """The manifest of each verb's result, where it follows from those of the arguments."""
     heavy: ClassVar[frozenset[str]]
     """Verbs worth an executor."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is learnt: the scenario's, or with another network in the place of its model."""
 
     @property
     def name(self) -> str:

@@ -272,7 +272,7 @@ class AveragedSGD(Generic[O_co]):
                 nonzero=stored[layer.name].nonzero,
                 storage=self.storage(layer.kind, pruned=stored[layer.name].pruned),
             )
-            if layer.weights
+            if layer.keeps_weight
             else layer
             for layer in architecture.operations
         )

@@ -62,13 +62,14 @@ def demand(
     batch = samples / steps if steps else max(samples, 1.0)
     asked: Counts = defaultdict(float, step=steps)
     for layer in layers:
+        times = steps if layer.once else samples
         if layer.storage.sparse:
             _sparse(asked, layer, samples, steps, training, known)
         elif layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
-            _product(asked, layer, samples, steps, training, known, _is_plain(layer, batch, plain))
+            _product(asked, layer, times, steps, training, known, _is_plain(layer, batch, plain))
         else:
             asked["call"] += steps
-            asked[_figure(layer)] += samples * _numbers(layer)
+            asked[_figure(layer)] += times * _numbers(layer)
         if layer.storage is Storage.MASKED and "mask_element" in known:
             asked["call"] += 2 * steps
             asked["mask_element"] += steps * layer.weights
@@ -89,12 +90,16 @@ def _cached(
     cache_bytes: float,
 ) -> None:
     """What is out of the cache when it is wanted, and what is still in it."""
-    numbers = sum(layer.inputs + layer.outputs for layer in layers)
-    made_bytes = _NUMBER_BYTES * batch * numbers
-    asked["cold_element"] = samples * numbers * made_bytes / (made_bytes + cache_bytes)
+    numbers, once = (
+        sum(layer.inputs + layer.outputs for layer in layers if layer.once is how)
+        for how in (False, True)
+    )
+    made_bytes = _NUMBER_BYTES * (batch * numbers + once)
+    every = samples * numbers + samples / batch * once
+    asked["cold_element"] = every * made_bytes / (made_bytes + cache_bytes)
     if not training:
         # weights that the cache keeps from one forward pass to the next; training drives them out
-        held_bytes = _NUMBER_BYTES * sum(layer.nonzero for layer in layers)
+        held_bytes = _NUMBER_BYTES * sum(layer.nonzero for layer in layers if not layer.composed)
         share = held_bytes / (held_bytes + cache_bytes)
         for name in ("weight_rate", "conv_weight_rate"):
             asked[name] *= share
@@ -131,25 +136,27 @@ def _sparse(
 def _product(
     asked: Counts,
     layer: LayerWork,
-    samples: float,
+    times: float,
     steps: float,
     training: bool,
     known: Collection[str],
     plain: bool,
 ) -> None:
-    """A matrix product or a convolution: its FLOP, its weights, its numbers."""
+    """A matrix product or a convolution, so many times: its FLOP, its weights, its numbers."""
     products = 1 + layer.products if training else 1
-    flops = FLOP_PER_MAC * layer.macs * products * samples
-    touched = _NUMBER_BYTES * steps * layer.weights * (products + _UPDATE * training)
+    flops = FLOP_PER_MAC * layer.macs * products * times
+    # what was composed is not updated, its factors are
+    updated = _UPDATE * (training and not layer.composed)
+    touched = _NUMBER_BYTES * steps * layer.weights * (products + updated)
     if layer.kind is Kind.DEPTHWISE and "depthwise_element" in known:
         asked["conv_call"] += steps
-        asked["depthwise_element"] += samples * (layer.inputs + layer.outputs)
+        asked["depthwise_element"] += times * (layer.inputs + layer.outputs)
         return
     convolves = layer.kind is not Kind.LINEAR and "conv_rate" in known
     if convolves:
         # without its input's gradient, backward reads it once instead of reading and making it
         passed = layer.inputs if layer.products > 1 else layer.inputs / 2
-        asked["conv_element"] += samples * (passed + layer.outputs)
+        asked["conv_element"] += times * (passed + layer.outputs)
     if plain or not convolves:
         asked["call"] += steps
         asked["dense_rate"] += flops
@@ -177,11 +184,12 @@ def _fresh_bytes(layers: Sequence[LayerWork], batch: float, training: bool) -> f
     """Bytes of a step's tensors for which the system is asked anew, and has to clear first."""
     made: list[float] = []
     for layer in layers:
-        made.append(_NUMBER_BYTES * layer.outputs * batch)
+        times = 1 if layer.once else batch
+        made.append(_NUMBER_BYTES * layer.outputs * times)
         if training:
             # backward's: of the input where it has a gradient, of the weight
             if layer.passes_back:
-                made.append(_NUMBER_BYTES * layer.inputs * batch)
+                made.append(_NUMBER_BYTES * layer.inputs * times)
             made.append(_NUMBER_BYTES * layer.nonzero)
     mapped = sum(size for size in made if size >= _MAPPED_BYTES)
     largest = max((size for size in made if size < _MAPPED_BYTES), default=0.0)

@@ -28,6 +28,10 @@ class Moment(NamedTuple):
     fixed_bytes: int
     sample_bytes: int
 
+    def plus(self, other: Moment) -> Moment:
+        """Both."""
+        return Moment(self.fixed_bytes + other.fixed_bytes, self.sample_bytes + other.sample_bytes)
+
 
 def allocated_bytes(work: Workload) -> int:
     """The most that PyTorch's allocator has given out at once.
@@ -73,14 +77,13 @@ def _passing_bytes(work: Workload) -> int:
 def moments(work: Workload) -> Iterator[Moment]:
     """The points of a step at which it may need most."""
     if work.passes is Passes.FORWARD:
-        for layer in work.layers:
-            yield Moment(0, layer.live_bytes + _blocked(layer, layer.outputs))
+        yield from _forward(work.layers)
         return
-    kept = 0
+    kept = Moment(0, 0)
     for layer in work.layers:
-        kept += layer.kept_bytes
+        kept = kept.plus(_of(layer, layer.kept_bytes))
         passing = max(0, _FLOAT * layer.outputs - layer.kept_bytes)
-        yield Moment(0, kept + passing + _blocked(layer, layer.outputs))
+        yield kept.plus(_of(layer, passing + _blocked(layer, layer.outputs)))
     gradients = 0
     for layer in reversed(work.layers):
         # gradients of what it made, and of what it read where something before it is trained. An
@@ -89,8 +92,25 @@ def moments(work: Workload) -> Iterator[Moment]:
         passing = _FLOAT * (layer.outputs + (layer.inputs if back else 0))
         gradients += _gradient(layer)
         for scratch in _scratch(layer, back):
-            yield Moment(gradients + scratch, kept + passing)
-        kept -= layer.kept_bytes
+            yield kept.plus(_of(layer, passing)).plus(Moment(gradients + scratch, 0))
+        kept = kept.plus(_of(layer, -layer.kept_bytes))
+
+
+def _forward(layers: tuple[LayerWork, ...]) -> Iterator[Moment]:
+    waiting = 0
+    for layer in layers:
+        if layer.once:
+            # of the samples there is at most what the operation before had
+            yield Moment(layer.live_bytes, waiting)
+            continue
+        waiting = layer.live_bytes
+        weight = _FLOAT * layer.weights if layer.composed else 0
+        yield Moment(weight, waiting + _blocked(layer, layer.outputs))
+
+
+def _of(layer: LayerWork, nbytes: int) -> Moment:
+    """Bytes that an operation needs for each sample, or once."""
+    return Moment(nbytes, 0) if layer.once else Moment(0, nbytes)
 
 
 def _stored(layer: LayerWork) -> int:
@@ -129,6 +149,8 @@ def _scratch(layer: LayerWork, back: bool) -> Iterator[int]:
         yield layer.nonzero * 31
         if back:
             yield layer.nonzero * 68
+    elif layer.composed:
+        yield _FLOAT * layer.weights  # the weight's, on its way to the factors
     else:
         yield 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -23,3 +24,36 @@ def weighted_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor
     for vector, weight in zip(vectors[1:], weights[1:], strict=True):
         mean.add_(vector, alpha=weight / total)
     return mean
+
+
+def masked_mean(
+    vectors: Sequence[Tensor],
+    masks: Sequence[Tensor | None],
+    weights: Sequence[float],
+    otherwise: Tensor | float = 0.0,
+) -> Tensor:
+    """Entry by entry, the weighted mean over those whose mask has the entry.
+
+    Args:
+        vectors: each (parameters,).
+        masks: as many, of 1 and 0; None has every entry.
+        weights: as many, not negative.
+        otherwise: entries that nobody has, or nobody with a weight.
+
+    Source: Bibikar et al. 2022 (FedDST), section 3, and its public code.
+
+    >>> import torch
+    >>> ones, first = torch.ones(2), torch.tensor([1.0, 0.0])
+    >>> masked_mean([ones, 3 * ones, ones], [first, first, 0 * ones], [1, 3, 5], -1).tolist()
+    [2.5, -1.0]
+    """
+    total = torch.zeros_like(vectors[0])
+    heard = torch.zeros_like(total)
+    for vector, mask, weight in zip(vectors, masks, weights, strict=True):
+        if mask is None:
+            total.add_(vector, alpha=weight)
+            heard.add_(weight)
+        else:
+            total.addcmul_(vector, mask, value=weight)
+            heard.add_(mask, alpha=weight)
+    return torch.where(heard > 0, total / heard, otherwise)

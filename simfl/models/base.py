@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Literal
+from math import prod, sqrt
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,14 @@ class Architecture:
         return self.options.init
 
 
+@runtime_checkable
+class DrawsItself(Protocol):
+    """A layer whose parameters are no weight of their own, and which draws them accordingly."""
+
+    def draw(self, init: Init, generator: torch.Generator) -> None:
+        """Draw its parameters in place."""
+
+
 def chain(**layers: nn.Module) -> nn.Sequential:
     """Named layers one after the other.
 
@@ -121,21 +129,25 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
     """
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                bound = _bound(layer.weight, init)
+            if isinstance(layer, DrawsItself):
+                layer.draw(init, generator)
+            elif isinstance(layer, nn.Linear | nn.Conv2d):
+                bound = bound_of(layer.weight.shape, init)
                 layer.weight.uniform_(-bound, bound, generator=generator)
-                if layer.bias is not None and init == "torch":
-                    layer.bias.uniform_(-bound, bound, generator=generator)
-                elif layer.bias is not None:
-                    layer.bias.zero_()
+                draw_bias(layer.bias, init, bound, generator)
             elif isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
 
 
-def _bound(weight: Tensor, init: Init) -> float:
-    """Of the uniform distribution from which a weight (outputs, inputs, ...) is drawn."""
-    outputs, fan_in = len(weight), weight[0].numel()
-    fan_out = outputs * weight[0, 0].numel()
+def bound_of(shape: Sequence[int], init: Init) -> float:
+    """The bound of a weight's uniform distribution; its variance is a third of the square.
+
+    Args:
+        shape: (outputs, inputs), and of a convolution its window.
+        init: how.
+    """
+    outputs, fan_in = shape[0], prod(shape[1:])
+    fan_out = outputs * prod(shape[2:])
     squares: dict[Init, float] = {
         "kaiming_fan_in": 6 / fan_in,
         "kaiming_fan_out": 6 / outputs,
@@ -143,3 +155,13 @@ def _bound(weight: Tensor, init: Init) -> float:
         "torch": 1 / fan_in,
     }
     return sqrt(squares[init])
+
+
+def draw_bias(bias: Tensor | None, init: Init, bound: float, generator: torch.Generator) -> None:
+    """Draw a layer's bias in place, if it has one: zeros, or as its weight in ``torch``."""
+    if bias is None:
+        return
+    if init == "torch":
+        bias.uniform_(-bound, bound, generator=generator)
+    else:
+        bias.zero_()

@@ -28,6 +28,7 @@ _SPARES: Final = (
 )
 _IDLE: Final = ("detach", "alias", "_unsafe_view", "empty", "zeros", "ones")
 _TRIED: Final = (2, 4)  # samples; batch normalisation needs two
+_GROWING: Final = ("macs", "inputs", "outputs", "kept_bytes", "live_bytes")  # with the batch
 
 
 def declare(
@@ -110,7 +111,7 @@ def layers_of(found: Iterable[Operation]) -> tuple[LayerInfo, ...]:
     layers = [
         LayerInfo(weight=o.name, kind="linear" if o.kind is Kind.LINEAR else "conv", macs=o.macs)
         for o in found
-        if o.weights and o.kind in (Kind.LINEAR, Kind.CONV, Kind.DEPTHWISE)
+        if o.keeps_weight and o.kind in (Kind.LINEAR, Kind.CONV, Kind.DEPTHWISE)
     ]
     return (*layers[:-1], *(replace(layer, output=True) for layer in layers[-1:]))
 
@@ -132,7 +133,8 @@ def operations(
 ) -> tuple[LayerWork, ...]:
     """What a forward pass in training does, in its order; views and counters cost nothing.
 
-    Run twice, with two batch sizes: what grows with the batch is the samples' own.
+    Run twice, with two batch sizes: what grows with the batch is the samples' own. What does not
+    is done once a step, if it is trained: it composes a weight.
 
     Raises:
         CostError: it does not run on shapes alone.
@@ -151,21 +153,40 @@ def operations(
         )
     if [o.name for o in few] != [o.name for o in many]:
         raise CostError(f"{type(module).__name__}: what it does depends on the batch; give a layer")
-    span = _TRIED[1] - _TRIED[0]
+    told, passed_on = [], 0
+    for one, two in zip(few, many, strict=True):
+        if not _is_told(one, two):
+            continue
+        found = _of_sample_or_step(one, two)
+        # samples that are kept come with the first operation, and that may be none of theirs
+        grows = _slope("kept_bytes", one, two) + passed_on
+        passed_on = grows if found.once else 0
+        told.append(found if found.once else replace(found, kept_bytes=grows))
+    return tuple(told)
 
-    return tuple(
-        replace(
-            one,
-            macs=(two.macs - one.macs) // span,
-            inputs=(two.inputs - one.inputs) // span,
-            outputs=(two.outputs - one.outputs) // span,
-            kept_bytes=(two.kept_bytes - one.kept_bytes) // span,
-            live_bytes=(two.live_bytes - one.live_bytes) // span,
-        )
-        for one, two in zip(few, many, strict=True)
-        # a weight may be computed from parameters, once a step: it is there, and trained
-        if one.outputs != two.outputs or one.parameters
+
+def _is_told(few: LayerWork, many: LayerWork) -> bool:
+    """Whether an operation costs anything: counters of batches do not."""
+    return few.outputs != many.outputs or few.parameters > 0 or few.products > 0
+
+
+def _of_sample_or_step(few: LayerWork, many: LayerWork) -> LayerWork:
+    """An operation's numbers of one sample; of a step where the batch makes no difference."""
+    slopes: dict[str, Any] = {name: _slope(name, few, many) for name in _GROWING}
+    if few.outputs != many.outputs:
+        return replace(few, **slopes)
+    return replace(
+        few,
+        kept_bytes=few.kept_bytes - _TRIED[0] * slopes["kept_bytes"],
+        live_bytes=few.live_bytes - _TRIED[0] * slopes["live_bytes"],
+        once=True,
     )
+
+
+def _slope(name: str, few: LayerWork, many: LayerWork) -> int:
+    """What each sample adds to a number."""
+    grown: int = getattr(many, name) - getattr(few, name)
+    return grown // (_TRIED[1] - _TRIED[0])
 
 
 def _run(module: nn.Module, shared: Mapping[str, str], samples: Tensor) -> list[LayerWork]:
@@ -179,7 +200,8 @@ def _run(module: nn.Module, shared: Mapping[str, str], samples: Tensor) -> list[
     held = [*module.parameters(), *module.buffers()]
     storages = Storages(held, samples)
     named = module.named_parameters(remove_duplicate=False)
-    counting = _Counting({id(p): shared[name] for name, p in named}, storages)
+    names = {id(p): shared[name] for name, p in named}
+    counting = _Counting(names, {id(b) for b in module.buffers()}, storages)
     try:
         with torch.enable_grad(), storages.saving(), counting:
             module(samples)
@@ -201,13 +223,17 @@ class _Counting(TorchDispatchMode):
 
     Args:
         names: of parameters, by their identity.
+        buffers: their identities.
         storages: is told of every tensor.
     """
 
-    def __init__(self, names: dict[int, str], storages: Storages) -> None:
+    def __init__(self, names: dict[int, str], buffers: set[int], storages: Storages) -> None:
         super().__init__()
         self.found: list[LayerWork] = []
         self._names, self._masked, self._used = names, set[str](), set[str]()
+        self._buffers = buffers
+        # made of parameters and buffers alone
+        self._composed: set[int] = set()
         self._storages = storages
         # identities are good as long as the tensors live
         self._kept: list[Tensor] = []
@@ -219,7 +245,8 @@ class _Counting(TorchDispatchMode):
         result = out[0] if isinstance(out, tuple | list) else out
         if not isinstance(result, Tensor):
             return out
-        self._kept.append(result)
+        made = [t for t in _flat((out,)) if isinstance(t, Tensor)]
+        self._kept += made
         tensors = [t for t in _flat(args) if isinstance(t, Tensor)]
         word = str(func.overloadpacket).removeprefix("aten.").removesuffix("_")
         weights = [t for t in tensors if id(t) in self._names]
@@ -228,22 +255,34 @@ class _Counting(TorchDispatchMode):
             name = self._names[id(result)] = self._names[id(weights[0])]
             if word == "mul":
                 self._masked.add(name)
-        elif tensors and not func.is_view and not word.startswith(_IDLE):
-            self.found.append(self._operation(func, word, args, kwargs or {}, out))
-        made = (t for t in _flat((out,)) if isinstance(t, Tensor))
+        else:
+            if tensors and not func.is_view and not word.startswith(_IDLE):
+                self.found.append(self._operation(func, word, args, kwargs or {}, out))
+            if self._composes(tensors):
+                self._composed |= {id(t) for t in made}
         self._storages.happened(max(0, len(self.found) - 1), tensors, made)
         return out
+
+    def _composes(self, tensors: list[Tensor]) -> bool:
+        """Whether an operation on these has to do with parameters, and not with samples."""
+        ours = {id(t) for t in tensors} & (self._names.keys() | self._composed)
+        return bool(ours) and all(id(t) in ours | self._buffers for t in tensors)
 
     def _operation(self, func: Any, word: str, args: Any, kwargs: Any, out: Any) -> LayerWork:
         tensors = [t for t in _flat(args) if isinstance(t, Tensor)]
         result = out[0] if isinstance(out, tuple | list) else out
         weights = [t for t in tensors if id(t) in self._names]
-        data = [t for t in tensors if id(t) not in self._names and t.dim() > 0]
+        rest = [t for t in tensors if id(t) not in self._names and t.dim() > 0]
+        composing = self._composes(tensors)
+        composed = [t for t in rest if id(t) in self._composed and not composing]
+        data = [t for t in rest if id(t) not in self._composed or composing]
         flops = flop_registry.get(func.overloadpacket)
         macs = 0 if flops is None else int(flops(*args, **kwargs, out_val=out)) // 2
-        main = max(weights, key=lambda t: t.dim(), default=None)
-        name = word if main is None else self._names[id(main)]
+        main = max([*composed, *weights], key=lambda t: t.dim(), default=None)
+        name = word if main is None else self._names.get(id(main), word)
         entries = main.numel() if main is not None and main.dim() > 1 else 0
+        if composing:
+            entries = sum(t.numel() for t in weights if t.dim() > 1)
         if word == "convolution" and main is not None:
             depthwise = args[8] > 1 and main.shape[1] == 1
             kind = Kind.DEPTHWISE if depthwise else Kind.CONV
@@ -252,14 +291,15 @@ class _Counting(TorchDispatchMode):
         # parameters that several operations share are held, and updated, once
         new = [t for t in weights if self._names[id(t)] not in self._used]
         self._used.update(self._names[id(t)] for t in new)
-        trained = sum(t.requires_grad for t in weights)
+        trained = sum(t.requires_grad for t in [*weights, *composed])
         comes_back = sum(t.requires_grad for t in data)
         is_conv = kind in (Kind.CONV, Kind.DEPTHWISE) and main is not None
         return LayerWork(
             name=name,
             kind=kind,
             macs=macs,
-            products=min(2, (trained > 0) + comes_back),
+            # of factors, each has a gradient of its own
+            products=min(2, (trained if composing else trained > 0) + comes_back),
             inputs=sum(t.numel() for t in data),
             outputs=result.numel(),
             channels=main.shape[1] if is_conv and main is not None else 0,
@@ -269,6 +309,7 @@ class _Counting(TorchDispatchMode):
             tensors=len(new),
             nonzero=entries,
             storage=Storage.MASKED if name in self._masked else Storage.DENSE,
+            composed=any(main is t for t in composed),
         )
 
 

@@ -62,3 +62,36 @@ def drop_smallest(mask: Tensor, score: Tensor, rate: float) -> Tensor:
     out = mask.clone()
     out.view(-1)[ranked[:removed]] = 0
     return out
+
+
+def keep_largest(mask: Tensor, score: Tensor, count: int) -> Tensor:
+    """A mask of the highest-scored entries of what ``mask`` keeps: so many, or all of them.
+
+    Ties go by position: the first entry stays.
+
+    >>> mask = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    >>> keep_largest(mask, torch.tensor([3.0, 1.0, 2.0, 4.0]), 2).tolist()
+    [1.0, 0.0, 1.0, 0.0]
+    """
+    return _first_of(mask, score, min(count, int(mask.sum())))
+
+
+def grow_largest(mask: Tensor, score: Tensor, count: int) -> Tensor:
+    """The mask with the highest-scored of the other entries too, until it keeps so many.
+
+    One that keeps more already stays as it is.
+
+    >>> mask = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    >>> grow_largest(mask, torch.tensor([9.0, 1.0, 3.0, 2.0]), 3).tolist()
+    [1.0, 0.0, 1.0, 1.0]
+    """
+    missing = max(0, min(count, mask.numel()) - int(mask.sum()))
+    return mask + _first_of(1 - mask, score, missing)
+
+
+def _first_of(mask: Tensor, score: Tensor, count: int) -> Tensor:
+    """Of what a mask has, the highest-scored, so many."""
+    ranked = torch.where(mask.bool(), score, -torch.inf).reshape(-1)
+    out = torch.zeros_like(mask)
+    out.view(-1)[ranked.argsort(descending=True, stable=True)[:count]] = 1
+    return out

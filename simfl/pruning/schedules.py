@@ -1,5 +1,6 @@
 """Schedules: how a quantity moves over the rounds of a training. Pure; rounds count from 0."""
 
+from math import cos, pi
 from typing import Final
 
 _PUBLIC_SEGMENTS: Final = 20
@@ -16,6 +17,17 @@ def cubic(round: int, horizon: int, first: float, last: float) -> float:
     """
     left = max(0.0, 1 - round / horizon)
     return last + (first - last) * left**3
+
+
+def cosine(round: int, horizon: int, first: float) -> float:
+    """From ``first`` to 0, along half a wave; 0 from the horizon on.
+
+    Source: Dettmers and Zettlemoyer 2019; Bibikar et al. 2022 (FedDST), section 3.
+
+    >>> [round(cosine(t, 8, 0.5), 4) for t in (0, 4, 8, 9)]
+    [0.5, 0.25, 0.0, 0.0]
+    """
+    return first / 2 * (1 + cos(pi * round / horizon)) if round < horizon else 0.0
 
 
 def segments(round: int, horizon: int, most: float, count: int) -> float:

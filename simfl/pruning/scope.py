@@ -6,7 +6,7 @@ What goes is chosen by torch.nn.utils.prune's own classes, so that masks are the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import floor, prod
 
 import torch
 from torch import Tensor
@@ -92,6 +92,32 @@ def erk_densities(
         if scale * highest <= 1:
             return {name: 1.0 if name in full else scale * raw[name] for name in shapes}
         full |= {name for name in open_ if raw[name] == highest}
+
+
+def public_erk_kept(
+    shapes: Mapping[str, Sequence[int]], density: float, others: Mapping[str, int]
+) -> dict[str, int]:
+    """Weights that each layer keeps, as FedDST's public code has it in the place of ERK.
+
+    Sparsities, not densities, are in the proportion of 1 - sum of dimensions / product of them, and
+    the layer's other parameters count as kept weights. A layer that would be denser than full, or
+    sparser than empty, is full.
+
+    Args:
+        shapes: of the weights, by name.
+        density: of all parameters together, in [0, 1].
+        others: entries of each layer beside the weight: its bias.
+
+    >>> public_erk_kept({"a": (10, 10), "b": (50, 50)}, 0.2, {"a": 0, "b": 0})
+    {'a': 32, 'b': 487}
+    """
+    raw = {name: 1 - sum(shape) / prod(shape) for name, shape in shapes.items()}
+    sizes = {name: prod(shape) + others[name] for name, shape in shapes.items()}
+    room = sum(raw[name] * sizes[name] for name in shapes)
+    scale = (1 - density) * sum(sizes.values()) / room if room else 0.0
+    kept = {name: floor((1 - scale * raw[name]) * sizes[name]) for name in shapes}
+    whole = {name: prod(shape) for name, shape in shapes.items()}
+    return {n: kept[n] if 0 < kept[n] < whole[n] else whole[n] for n in shapes}
 
 
 def random_masks(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import simfl
+from simfl.algorithms.fedavg import told
 from simfl.datasets.base import Dataset
 from simfl.errors import OptionError, ProtocolError
 from simfl.learning.problem import LocalUpdate, Problem
@@ -290,21 +291,30 @@ def test_the_work_of_each_verb_is_counted_from_manifests(
     work: Workload = algorithm.work["train"](algorithm, manifest, Turn(0, 1))
     # 3 steps of 4 samples through 16-300-100-3, or through 6 and 8 filters
     filters = algorithm.options.needs_filters
-    assert work.model == ("small_cnn" if filters else "lenet_300_100")
     assert (work.steps, work.samples) == (3, 12)
     assert work.passes is Passes.TRAIN
     by_filters, by_rows = 16 * 54 + 4 * 432 + 96, 16 * 300 + 300 * 100 + 100 * 3
-    assert work.macs == 12 * (by_filters if filters else by_rows)
-    assert work.moved_bytes == 3 * algorithm.bytes_per_weight * manifest.size
-    layers = [layer for layer in work.layers if layer.weights]
-    assert [layer.weights for layer in layers] == (
+    of_samples = [layer for layer in work.layers if not layer.once]
+    assert sum(layer.macs for layer in of_samples) == (by_filters if filters else by_rows)
+    assert [layer.weights for layer in of_samples if layer.weights] == (
         [54, 432, 96] if filters else [4800, 30_000, 300]
     )
+    if algorithm.problem.layout == make_problem().layout:
+        assert work.model == ("small_cnn" if filters else "lenet_300_100")
+        assert of_samples == list(work.layers)
+    else:
+        # another network, whatever a device knows of the scenario's
+        assert work.model == algorithm.problem.architecture.name
+        assert work.model not in ("small_cnn", "lenet_300_100")
+    assert sum(layer.parameters for layer in work.layers) == algorithm.problem.parameters
+    assert work.moved_bytes == 3 * algorithm.bytes_per_weight * manifest.size
+    layers = [layer for layer in work.layers if layer.keeps_weight]
     stored = {t.name: t.nonzero for t in manifest.tensors}
     assert [layer.nonzero for layer in layers] == [stored[n.name] for n in layers]
     whole = [n for n in layers if n.nonzero == n.weights]
     assert all(n.storage is Storage.DENSE for n in whole)
-    sent = Received(manifest, SERVER)
+    # under masks that the server knows, where there are any
+    sent = Received(told(manifest), SERVER)
     moved = algorithm.work["aggregate"](algorithm, manifest, (sent, sent)).moved_bytes
     assert moved == 4 * 3 * manifest.nonzero
     assert algorithm.work["adopt"](algorithm, None, sent).moved_bytes == 8 * manifest.nonzero

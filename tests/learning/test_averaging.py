@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simfl.learning.averaging import weighted_mean
+from simfl.learning.averaging import masked_mean, weighted_mean
 
 
 @given(
@@ -37,3 +37,21 @@ def test_a_weight_of_zero_leaves_out() -> None:
 def test_as_many_weights_as_vectors() -> None:
     with pytest.raises(ValueError, match="zip"):
         weighted_mean([torch.ones(1), torch.ones(1)], [1])
+
+
+def test_a_masked_mean_asks_those_who_have_the_entry() -> None:
+    vectors = [torch.tensor([1.0, 2.0, 9.0, 9.0]), torch.tensor([5.0, 6.0, 7.0, 9.0])]
+    masks = [torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 1.0, 0.0])]
+    assert masked_mean(vectors, masks, [3, 1]).tolist() == [2, 2, 7, 0]
+    old = torch.tensor([0.0, 0.0, 0.0, 4.0])
+    assert masked_mean(vectors, masks, [3, 1], old).tolist() == [2, 2, 7, 4]
+    # whose weight is 0 is not asked
+    assert masked_mean(vectors, masks, [0, 1], old).tolist() == [5, 0, 7, 4]
+
+
+def test_without_masks_it_is_the_mean() -> None:
+    vectors = [torch.tensor([0.0, 8.0]), torch.tensor([4.0, 0.0])]
+    found = masked_mean(vectors, [None, torch.ones(2)], [3, 1])
+    assert found.tolist() == weighted_mean(vectors, [3, 1]).tolist() == [1, 6]
+    with pytest.raises(ValueError, match="zip"):
+        masked_mean(vectors, [None], [1, 1])

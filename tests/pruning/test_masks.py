@@ -3,7 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simfl.pruning.masks import drop_smallest, full, remaining_after
+from simfl.pruning.masks import (
+    drop_smallest,
+    full,
+    grow_largest,
+    keep_largest,
+    remaining_after,
+)
 from simfl.pruning.scores import magnitude, random
 from simfl.tensors import Layout
 
@@ -60,3 +66,20 @@ def test_scores() -> None:
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert draws[0].shape == weight.shape
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 1000))
+def test_dropping_and_growing_keep_so_many(dropped_to: int, grown_to: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(3, 4, generator=generator) < 0.5).float()
+    score = torch.rand(3, 4, generator=generator)
+    held = int(mask.sum())
+    left = keep_largest(mask, score, dropped_to)
+    assert int(left.sum()) == min(dropped_to, held)
+    assert ((mask - left) >= 0).all()
+    grown = grow_largest(left, score, grown_to)
+    assert int(grown.sum()) == max(grown_to, int(left.sum()))
+    assert ((grown - left) >= 0).all()
+    new, out = (grown - left).bool(), ~grown.bool()
+    if new.any() and out.any():
+        assert score[new].min() >= score[out].max()
