@@ -262,9 +262,7 @@ def test_a_trace_without_a_model_is_refused(write_trace: Callable[..., Trace]) -
         simfl.inference_time(trace, "pi4")
 
 
-def test_rows_say_why_there_are_no_times(
-    tmp_path: Path, write_trace: Callable[..., Trace]
-) -> None:
+def test_rows_say_why_there_are_no_times(tmp_path: Path, write_trace: Callable[..., Trace]) -> None:
     trace = write_trace(manifest(1000, 200, 30))
     devices = [load_device(name) for name in ("pi4", "pi4_prunefl")] + [board("1 KiB")]
     original = original_of(trace)
