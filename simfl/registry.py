@@ -93,7 +93,9 @@ class Registry(Generic[T]):
         return self._plugins[name]
 
 
-_HELPERS: Final = ("base", "convolutions", "count", "low_rank", "residual", "shapes", "storages")
+_HELPERS: Final = (
+    *("base", "convolutions", "count", "keras", "low_rank", "residual", "shapes", "storages"),
+)
 MODELS: Final[Registry[Any]] = Registry("model", "simfl.models", _HELPERS)
 DATASETS: Final[Registry[Any]] = Registry(
     "data set", "simfl.datasets", ("arrays", "base", "cifar", "idx", "leaf")

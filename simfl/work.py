@@ -14,6 +14,10 @@ DTYPE: Final = "float32"
 """In which everything is computed and held, and travels where nothing else is said."""
 
 
+BIT: Final = "bit"
+"""Of values that are 0 or 1, and travel as such."""
+
+
 class Cached:
     """For a frozen dataclass with cached properties: what is copied or pickled is its fields.
 
@@ -78,13 +82,15 @@ class Manifest(Cached):
 
 @lru_cache(maxsize=1024)
 def sent_as(manifest: Manifest, dtype: str) -> Manifest:
-    """The counts of what is sent, its matrices' values in that type; vectors are float32."""
-    if all(t.dtype == dtype or len(t.shape) < 2 for t in manifest.tensors):
+    """The counts of what is sent, its matrices' values in that type; vectors are float32.
+
+    Bits are bits in vectors too.
+    """
+    least = 0 if dtype == BIT else 2
+    if all(t.dtype == dtype or len(t.shape) < least for t in manifest.tensors):
         return manifest
-    return replace(
-        manifest,
-        tensors=tuple(replace(t, dtype=dtype) if len(t.shape) > 1 else t for t in manifest.tensors),
-    )
+    tensors = (replace(t, dtype=dtype) if len(t.shape) >= least else t for t in manifest.tensors)
+    return replace(manifest, tensors=tuple(tensors))
 
 
 @lru_cache(maxsize=1024)

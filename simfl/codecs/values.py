@@ -1,4 +1,4 @@
-"""Values as bytes: float32, float16, or int8 behind the float32 that they count in."""
+"""Values as bytes: float32, float16, int8 behind the float32 that they count in, or bits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from simfl.codecs.base import Floats
 from simfl.codecs.reading import Reader
 from simfl.precision import int8_scale, int8_steps
+from simfl.work import BIT
 
 _NUMPY: Final = {"float32": "<f4", "float16": "<f2", "int8": "<i1"}
 _NAN: Final = -128  # as an int8
@@ -18,6 +19,8 @@ SCALE_BYTES: Final = 4
 
 def value_bytes(count: int, dtype: str) -> int:
     """Bytes of that many values of one tensor."""
+    if dtype == BIT:
+        return -(-count // 8)
     return count * np.dtype(_NUMPY[dtype]).itemsize + (SCALE_BYTES if dtype == "int8" else 0)
 
 
@@ -34,6 +37,10 @@ def write_values(values: Floats, dtype: str) -> bytes:
             halves = values.astype("<f2")
         _check(halves.astype(np.float32), values, dtype)
         return halves.tobytes()
+    if dtype == BIT:
+        ones = values == 1
+        _check(ones.astype(np.float32), values, dtype)
+        return np.packbits(ones).tobytes()
     tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     scale = int8_scale(tensor)
     steps = int8_steps(tensor, scale)
@@ -48,6 +55,8 @@ def read_values(reader: Reader, count: int, dtype: str) -> Floats:
     Raises:
         ValueError: too few bytes, or no scale.
     """
+    if dtype == BIT:
+        return reader.bits(count).astype(np.float32)
     if dtype != "int8":
         return reader.numbers(count, _NUMPY[dtype]).astype(np.float32)
     scale = np.float32(reader.numbers(1, "<f4")[0])

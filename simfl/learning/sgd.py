@@ -14,6 +14,7 @@ from simfl.learning.augment import augmented
 from simfl.learning.network import Network
 from simfl.learning.optimizers import optimizer
 from simfl.learning.problem import ClientData, LocalUpdate
+from simfl.learning.scores import Scores
 from simfl.objectives.base import Point, Term
 from simfl.tensors import Layout, Masks, NamedTensors
 from simfl.work import Turn
@@ -34,12 +35,14 @@ class Rule:
             applies it to the dense one (Long et al. 2023, eq. 5). Else they stay zero (eq. 7).
         watch: which gradients of the data's loss to give back: their sum over the ``turn``, or that
             of the ``last_step``; by all parameters, pruned ones too.
+        scores: what is trained are scores of frozen weights, and the network has some of these.
     """
 
     rate: float | None = None
     terms: tuple[Term, ...] = ()
     feedback: bool = False
     watch: Watched | None = None
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +125,16 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
     masks = _stacked_masks(trainings)
     at = net.weights
     kept = None if masks is None or not rule.feedback else masks[:, : at.shape[1]]
-    weights = at if kept is None else at.clone()
+    weights = at if kept is None and rule.scores is None else at.clone()
     start = at.clone() if rule.terms else at
     plain = _is_plain(local, rule) and kept is None
-    begun = [_stack(list(parts)) for parts in zip(*(t.moments for t in trainings), strict=True)]
+    begun = [
+        _stack(list(parts)).clone() for parts in zip(*(t.moments for t in trainings), strict=True)
+    ]
     takes = optimizer(local.optimizer, local.momentum, at, tuple(begun))
     watched = torch.zeros_like(at) if rule.watch else None
-    # draws of crops and flips, each training its own
-    seeds = [training.seed for training in trainings] if local.augment else []
+    # draws of crops, flips and weights, each training its own
+    seeds = [training.seed for training in trainings] if local.augment or rule.scores else []
     streams = [torch.Generator().manual_seed(seed) for seed in seeds]
     for step, batches in enumerate(zip(*(t.batches for t in trainings), strict=True)):
         pairs = list(zip(trainings, batches, strict=True))
@@ -141,11 +146,15 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
         targets = _stack([training.data.targets[batch] for training, batch in pairs])
         if kept is not None:
             torch.mul(weights, kept, out=at)
+        if rule.scores is not None:
+            rule.scores.draw(weights, at, streams)
         if plain:
             net.descend(inputs, targets, local.loss, rate)
         else:
             add = step > 0 and local.gradients == "accumulate"
             gradient = net.gradient(inputs, targets, local.loss, add=add)
+            if rule.scores is not None:
+                gradient = rule.scores.by_score(gradient, weights)
             if watched is not None:
                 watched = watched + gradient if rule.watch == "turn" else gradient.clone()
             if rule.terms:
@@ -160,7 +169,7 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
             takes.step(weights, gradient, rate)
         if masks is not None and kept is None:
             net.packed.mul_(masks)
-    if kept is not None:
+    if weights is not at:
         at.copy_(weights)
     return [
         Trained(
@@ -174,7 +183,7 @@ def _train_together(net: Network, local: LocalUpdate, trainings: list[Training])
 
 def _is_plain(local: LocalUpdate, rule: Rule) -> bool:
     """Whether a step subtracts the gradient of the data's loss, and nothing else."""
-    more = local.momentum or local.weight_decay or rule.terms or rule.watch
+    more = local.momentum or local.weight_decay or rule.terms or rule.watch or rule.scores
     return not more and local.optimizer == "sgd" and local.gradients == "fresh"
 
 

@@ -10,8 +10,7 @@ from typing import Final
 
 from torch import nn
 
-from simfl.errors import OptionError
-from simfl.models.base import Architecture, ModelOptions, chain
+from simfl.models.base import Architecture, ModelOptions, chain, need_side
 from simfl.models.count import declare
 from simfl.options import Share
 from simfl.registry import MODELS
@@ -65,9 +64,6 @@ def alexnet_cifar(
     Raises:
         OptionError: the images are too small.
     """
-    if min(sample_shape[1:]) < _LEAST_SIDE:
-        found = "x".join(map(str, sample_shape[1:]))
-        due = f"{_LEAST_SIDE}x{_LEAST_SIDE}"
-        raise OptionError("name", f"needs images of at least {due}, and these are {found}")
+    need_side(sample_shape, _LEAST_SIDE)
     build = partial(_module, sample_shape[0], classes, options.dropout)
     return declare("alexnet_cifar", build, options, classes=classes, sample_shape=sample_shape)

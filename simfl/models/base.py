@@ -9,13 +9,14 @@ from math import prod, sqrt
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from simfl.errors import OptionError
 from simfl.options import Options
 from simfl.work import LayerWork
 
 LayerKind = Literal["linear", "conv"]
-Init = Literal["kaiming_fan_in", "kaiming_fan_out", "torch"]
+Init = Literal["kaiming_fan_in", "kaiming_fan_out", "glorot", "torch"]
 
 
 class ModelOptions(Options):
@@ -24,8 +25,9 @@ class ModelOptions(Options):
     Attributes:
         init: He's uniform bound sqrt(6 / fan) with zero biases; ``kaiming_fan_out`` takes the
             outputs for the fan, as a weight stored (in x out) does in PyTorch (PruneFL's public
-            code: bounds 0.141, 0.245, 0.775 for LeNet-300-100). ``torch`` is PyTorch's own: bound
-            1 / sqrt(fan in), for weights and biases.
+            code: bounds 0.141, 0.245, 0.775 for LeNet-300-100). ``glorot`` is Keras's: bound
+            sqrt(6 / (fan in + fan out)), positions of a window counted in both, and zero biases.
+            ``torch`` is PyTorch's own: bound 1 / sqrt(fan in), for weights and biases.
     """
 
     init: Init = "kaiming_fan_in"
@@ -98,6 +100,23 @@ def chain(**layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
+def need_side(sample_shape: tuple[int, int, int], least: int) -> None:
+    """Refuse images of which a network would leave nothing.
+
+    Args:
+        sample_shape: of the images.
+        least: pixels that both sides need.
+
+    Raises:
+        OptionError: a side is shorter.
+    """
+    if min(sample_shape[1:]) < least:
+        found = "x".join(map(str, sample_shape[1:]))
+        raise OptionError(
+            "name", f"needs images of at least {least}x{least}, and these are {found}"
+        )
+
+
 def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> None:
     """Draw a module's parameters in place, from one generator, in the order of its layers.
 
@@ -105,7 +124,8 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
     0, running mean 0 and variance 1).
 
     Source: He et al. 2015, eq. (14), uniform; Ioffe and Szegedy 2015 for batch normalisation; for
-    ``torch``, LeCun et al. 1998, Efficient BackProp, as `reset_parameters` has it.
+    ``glorot``, Glorot and Bengio 2010, eq. (16); for ``torch``, LeCun et al. 1998, Efficient
+    BackProp, as `reset_parameters` has it.
     """
     with torch.no_grad():
         for layer in module.modules():
@@ -120,20 +140,24 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
 
 
 def bound_of(shape: Sequence[int], init: Init) -> float:
-    """The bound of a weight's uniform distribution; its variance is a third of the square.
+    """Of the uniform distribution from which a weight is drawn; its variance is bound^2 / 3.
 
     Args:
         shape: (outputs, inputs), and of a convolution its window.
         init: how.
     """
-    fan_out, fan_in = shape[0], prod(shape[1:])
-    squares = {"kaiming_fan_in": 6 / fan_in, "kaiming_fan_out": 6 / fan_out}
-    return sqrt(squares.get(init, 1 / fan_in))
+    outputs, fan_in = shape[0], prod(shape[1:])
+    fan_out = outputs * prod(shape[2:])
+    squares: dict[Init, float] = {
+        "kaiming_fan_in": 6 / fan_in,
+        "kaiming_fan_out": 6 / outputs,
+        "glorot": 6 / (fan_in + fan_out),
+        "torch": 1 / fan_in,
+    }
+    return sqrt(squares[init])
 
 
-def draw_bias(
-    bias: torch.Tensor | None, init: Init, bound: float, generator: torch.Generator
-) -> None:
+def draw_bias(bias: Tensor | None, init: Init, bound: float, generator: torch.Generator) -> None:
     """Draw a layer's bias in place, if it has one: zeros, or as its weight in ``torch``."""
     if bias is None:
         return

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from simfl.errors import OptionError
-from simfl.models.base import chain
+from simfl.models.base import chain, need_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,11 @@ class Conv:
 
 
 def convolutions(
-    sample_shape: tuple[int, int, int], stages: Sequence[Conv], widths: Sequence[int]
+    sample_shape: tuple[int, int, int],
+    stages: Sequence[Conv],
+    widths: Sequence[int],
+    *,
+    mean: bool = False,
 ) -> nn.Module:
     """Convolutions and linear layers, named ``conv1``, ``relu1``, ``pool1``... and ``fc1``...
 
@@ -37,10 +40,12 @@ def convolutions(
         sample_shape: of the images; the first linear layer follows them.
         stages: the convolutions.
         widths: outputs of the linear layers, the classes last.
+        mean: linear layers see the mean of each channel over all positions, instead of them all.
 
     Raises:
         OptionError: a convolution would leave nothing of such images.
     """
+    need_side(sample_shape, least_side(stages))
     channels, *sides = sample_shape
     layers: dict[str, nn.Module] = {}
     pools = 0
@@ -53,9 +58,8 @@ def convolutions(
             pools += 1
             layers[f"pool{pools}"] = nn.MaxPool2d(2)
         channels, sides = stage.channels, [_after(stage, side) for side in sides]
-    if min(sides) < 1:
-        found, due = "x".join(map(str, sample_shape[1:])), least_side(stages)
-        raise OptionError("name", f"needs images of at least {due}x{due}, and these are {found}")
+    if mean:
+        layers["mean"], sides = nn.AdaptiveAvgPool2d(1), [1, 1]
     layers["flatten"] = nn.Flatten()
     inputs = channels * sides[0] * sides[1]
     for number, width in enumerate(widths, 1):

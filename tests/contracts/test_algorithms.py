@@ -28,6 +28,7 @@ MakeProblem = Callable[..., Problem]
 LOCAL = {
     "learning_rate": 0.2,
     "batch_size": 5,
+    "optimizer": "adam",
     "momentum": 0.5,
     "weight_decay": 0.1,
     "steps": 4,
@@ -74,10 +75,10 @@ HOW = pytest.mark.parametrize(
         {},
         {"momentum": 0.9, "weight_decay": 0.01, "rate_decay": 0.9},
         {"gradients": "accumulate", "order": "sequential", "loss": "bce_with_logits"},
-        {"steps": None, "epochs": 2},
+        {"steps": None, "epochs": 2, "optimizer": "adam", "learning_rate": 0.01},
         {"objective": (Proximal(mu=0.5),), "quantize": "int8"},
     ],
-    ids=["plain", "momentum and decay", "public code", "epochs", "proximal and int8"],
+    ids=["plain", "momentum and decay", "public code", "epochs by adam", "proximal and int8"],
 )
 
 

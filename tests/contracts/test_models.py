@@ -12,7 +12,7 @@ from simfl.models.count import layers_of, operations
 from simfl.registry import MODELS
 
 CLASSES = 10
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+GREY, COLOUR, FACES = (1, 28, 28), (3, 32, 32), (3, 84, 84)
 # name, options, images, classes; as published: parameters, multiply-accumulates of a forward pass
 PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int, int]] = [
     ("lenet_300_100", {}, GREY, 10, 266_610, 266_200),
@@ -29,6 +29,14 @@ PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int, int]]
     ("resnet12", {}, GREY, 10, 17_443_530, 704_706_560),
     ("resnet12", {}, COLOUR, 10, 17_444_682, 857_412_608),
     ("alexnet_cifar", {}, COLOUR, 10, 23_272_266, 62_742_528),
+    ("tiny_yolo_v2", {"head": "voc"}, COLOUR, 10, 15_861_773, 20_624_384),
+    ("tiny_yolo_v2", {}, COLOUR, 10, 15_743_898, 20_506_624),
+    ("autoprune_conv", {"form": "celeba"}, FACES, 2, 80_930, 75_944_000),
+    ("autoprune_conv", {}, GREY, 62, 56_126, 3_741_568),
+    ("autoprune_resnet", {}, FACES, 2, 30_274, 2_582_080),
+    ("autoprune_resnet", {}, GREY, 62, 32_862, 258_496),
+    ("autoprune_inception", {}, FACES, 2, 243_752, 161_847_428),
+    ("autoprune_inception", {}, GREY, 62, 246_236, 15_488_252),
 ]
 IMAGES = {name: images for name, _, images, *_ in PUBLISHED}
 # multiply-accumulates by hand: weights x positions
@@ -148,6 +156,7 @@ def test_the_first_linear_layer_follows_the_images(name: str) -> None:
     [
         *(("lenet5", 12), ("simple_cnn", 16), ("conv_femnist", 16), ("conv2_leaf", 4)),
         *(("conv_fashionmnist", 8), ("vgg11_small_fc", 32), ("alexnet_cifar", 15)),
+        *(("autoprune_conv", 16), ("autoprune_inception", 15)),
     ],
 )
 def test_images_that_are_too_small(name: str, least: int) -> None:
@@ -181,14 +190,19 @@ def test_one_packed_vector_carries_the_whole_model(name: str) -> None:
 
 
 @MODEL
-@pytest.mark.parametrize("init", ["kaiming_fan_in", "kaiming_fan_out"])
+@pytest.mark.parametrize("init", ["kaiming_fan_in", "kaiming_fan_out", "glorot"])
 def test_initial_weights_fill_their_bound(name: str, init: Init) -> None:
     model, module = architecture(name, init), architecture(name, init).build()
     initialise(module, model.init, torch.Generator().manual_seed(1))
     parameters = {name: p.detach() for name, p in module.named_parameters()}
     for layer in model.layers:
         weight = parameters[layer.weight]
-        fan = weight[0].numel() if init == "kaiming_fan_in" else len(weight)
+        fan_in, outputs, window = weight[0].numel(), len(weight), weight[0, 0].numel()
+        fan = {
+            "kaiming_fan_in": fan_in,
+            "kaiming_fan_out": outputs,
+            "glorot": fan_in + outputs * window,
+        }[init]
         assert float(weight.abs().max()) == pytest.approx(sqrt(6 / fan), rel=0.02)
         assert float(weight.std()) == pytest.approx(sqrt(2 / fan), rel=0.1)
     # biases are 0; the weights of batch normalisation, 1

@@ -57,14 +57,16 @@ class Setting:
         assert torch.equal(start.flat, before)
         return after.tensors.flat
 
-    def by_torch(self, masks: Masks | None, steps: int, **options: float) -> Iterator[Tensor]:
-        """The parameters after each step of torch.optim.SGD."""
+    def by_torch(
+        self, masks: Masks | None, steps: int, kind: Any = torch.optim.SGD, **options: float
+    ) -> Iterator[Tensor]:
+        """The parameters after each step of PyTorch's optimiser."""
         named = dict(self.reference.named_parameters())
         views = None if masks is None else masks.views
         with torch.no_grad():
             for name, parameter in named.items():
                 parameter.copy_(self.start[name] * (1 if views is None else views[name]))
-        optimiser = torch.optim.SGD(named.values(), **options)
+        optimiser = kind(named.values(), **options)
         for step in range(steps):
             optimiser.zero_grad()
             batch = slice(2 * step, 2 * step + 4)
@@ -99,6 +101,35 @@ def test_step_for_step_as_torch(how: dict[str, Any], masked: bool) -> None:
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6), steps
     if masked:
         assert not ours[setting.masks.flat == 0].any()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_adam_step_for_step_as_torch(decay: float, masked: bool) -> None:
+    setting = Setting()
+    masks = setting.masks if masked else None
+    local = replace(LOCAL, optimizer="adam", learning_rate=0.05, weight_decay=decay)
+    expected = setting.by_torch(masks, 7, torch.optim.Adam, lr=0.05, weight_decay=decay)
+    for steps, theirs in enumerate(expected, 1):
+        ours = setting.train(local, masks, steps)
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6), steps
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"momentum": 0.9}, {"optimizer": "adam"}], ids=["plain", "momentum", "adam"]
+)
+def test_a_training_can_go_on_where_another_ended(how: dict[str, Any]) -> None:
+    setting, local = Setting(), replace(LOCAL, **how)
+    network = held(setting.network())
+    batches = [slice(2 * i, 2 * i + 4) for i in range(7)]
+    whole = Training(tensors=setting.start, masks=None, data=setting.data, batches=batches)
+    [first] = train(network, local, [replace(whole, batches=batches[:3])])
+    rest = replace(whole, tensors=first.tensors, batches=batches[3:], moments=first.moments)
+    [second], [at_once] = train(network, local, [rest]), train(network, local, [whole])
+    assert torch.equal(second.tensors.flat, at_once.tensors.flat)
+    kept = [moment.clone() for moment in first.moments]
+    train(network, local, [rest])
+    assert all(torch.equal(a, b) for a, b in zip(kept, first.moments, strict=True))
 
 
 def test_masks_that_keep_everything_change_nothing() -> None:
