@@ -172,7 +172,7 @@ class FedPM(AveragedSGD[FedPMOptions]):
 
     @cached_property
     def _frozen(self) -> Tensor:
-        """Weights are c or -c, where c is e / sqrt(fan in), for biases too. Source: the public code."""
+        """They are c or -c, c = e / sqrt(fan in), biases too. Source: the public code."""
         layout, device = self.problem.layout, self.problem.device
         fans = {n.rpartition(".")[0]: prod(s[1:]) for n, s in layout.shape_of.items() if len(s) > 1}
         sizes = (e / sqrt(fans[name.rpartition(".")[0]]) for name in layout.names)

@@ -1,9 +1,9 @@
 """AutoPrune's Inception: convolutions of stride 2 around two blocks of 1 x 1, 3 x 3 and 5 x 5.
 
-Source: "Automatic Structured Pruning for Efficient Architecture in Federated Learning", Table 1:
-246,236 parameters for 28 x 28 grey inputs and 62 classes, 243,752 for 84 x 84 colour ones and 2.
-Layers are those of its public code. The blocks are the naive ones of Szegedy et al. 2015, Fig.
-2(a), without their pooling.
+Source: Nguyen et al. 2025, "Automatic structured pruning for efficient architecture in federated
+learning", Table 1, and their public code: 246,236 parameters for 28 x 28 grey inputs and 62
+classes, 243,752 for 84 x 84 colour ones and 2. The blocks are the naive ones of Szegedy et al.
+2015, Fig. 2(a), without their pooling.
 """
 
 from functools import partial

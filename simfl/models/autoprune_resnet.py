@@ -1,9 +1,10 @@
 """AutoPrune's ResNet: a stem of 16 channels and two blocks that are 32 and 64 wide within.
 
-Source: "Automatic Structured Pruning for Efficient Architecture in Federated Learning", Table 1:
-33,214 for 28 x 28 grey inputs and 62 classes, 30,626 for 84 x 84 colour ones and 2. These are
-Keras's counts, the running means and variances among them; 352 less are trained. Layers are those
-of its public code. The blocks end with the channels of the stem: pruning it narrows them all.
+Source: Nguyen et al. 2025, "Automatic structured pruning for efficient architecture in federated
+learning", Table 1: 33,214 for 28 x 28 grey inputs and 62 classes, 30,626 for 84 x 84 colour ones
+and 2. These are Keras's counts, the running means and variances among them; 352 less are trained.
+Layers are those of their public code, with windows of 3 x 3, which the text has as 5 x 5. A block
+ends with the channels of the stem: pruning it narrows them all.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def initialise(module: nn.Module, init: Init, generator: torch.Generator) -> Non
 
 
 def bound_of(shape: Sequence[int], init: Init) -> float:
-    """Of the uniform distribution from which a weight is drawn; its variance is bound^2 / 3.
+    """The bound of a weight's uniform distribution; its variance is a third of the square.
 
     Args:
         shape: (outputs, inputs), and of a convolution its window.

@@ -1,4 +1,4 @@
-"""Table 1 of "Automatic Structured Pruning for Efficient Architecture in Federated Learning"."""
+"""Table 1 of AutoPrune (Nguyen et al. 2025)."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ PRUNABLE = {
         *("conv2", "conv3"),
     ],
 }
-# the last two are logged in the public code; of the first no other widths give its parameters, of the
-# second none but those of a stem of 6 and 34 within both blocks
+# the last two are logged in the public code; no other widths give the parameters of the first, and
+# for the second it takes a stem of 6, and 34 within both blocks together
 PRUNED: list[tuple[str, dict[str, Any], list[int], int, float]] = [
     (CONV, FEMNIST, [16, 35], 16_683, 2.2e6),
     (RESNET, FEMNIST, [6, 12, 22], 5_668, 0.09e6),
