@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simfl.api import device, load, plan, resume, run, sweep, whatif
     from simfl.errors import SimflError
+    from simfl.inference import inference_time
     from simfl.models.count import workload
     from simfl.record import Trace
     from simfl.registry import (
@@ -45,6 +46,7 @@ __all__ = [
     "SimflError",
     "Trace",
     "device",
+    "inference_time",
     "load",
     "plan",
     "resume",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "device": "simfl.api",
+    "inference_time": "simfl.inference",
     "load": "simfl.api",
     "plan": "simfl.api",
     "resume": "simfl.api",

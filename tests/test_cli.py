@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 import simfl
+from simfl import resources
 from simfl.cli import app, main
 from simfl.memo import Disk
 from simfl.points import show_points
@@ -386,6 +387,55 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(recorded: Path, tmp_path: Path) -> Path:
     """The same in a folder of its own."""
     return Path(shutil.copytree(recorded.parent, tmp_path / "own")) / "run.h5"
+
+
+def test_inference_compares_what_a_run_left_with_what_it_began_with(
+    call: Call, recorded: Path, tmp_path: Path
+) -> None:
+    figures = tmp_path / "figures.csv"
+    some = ("--device", "pi4", "--device", "pi4_prunefl", "--batch", "4", "--csv", figures)
+    done = call("inference", recorded, *some)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("original: simple_cnn, 44,426 parameters")
+    assert lines[2] == "a forward pass of 4 samples at once"
+    rows = {line.split()[0]: line.split() for line in lines[5:]}
+    # nothing is pruned by FedAvg: the same time twice
+    assert rows["pi4"][1:6] == [*rows["pi4"][3:5], *rows["pi4"][3:5], "1.00"]
+    assert " ".join(rows["pi4_prunefl"]).endswith("- has figures for training only")
+    table = pd.read_csv(figures)
+    assert list(table["which"]) == ["original", "network"]
+    assert set(table["batch"]) == {4}
+    assert (table["throughput_per_s"] * table["latency_s"]).round(9).eq(4).all()
+
+
+def test_inference_of_a_model_is_told_for_every_device(call: Call, tmp_path: Path) -> None:
+    done = call("inference", "vgg11_small_fc", "--input", "3x32x32")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0] for line in done.stdout.splitlines()[3:]}
+    assert rows == set(resources.names("device_models"))
+    one = ("--device", "i7_4790")
+    compared = call("inference", "lenet5", "--against", "conv_femnist", *one).stdout
+    assert "original: conv_femnist, " in compared
+    net = tmp_path / "net.py"
+    net.write_text("from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))\n")
+    assert "1,570 parameters" in call("inference", f"{net}:net", *one).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lenet6"], "lenet6: no such model, and no trace; did you mean 'lenet5'?"),
+        (["lenet5", "--device", "pi44"], "unknown device 'pi44'; did you mean 'pi4'?"),
+        (["none.h5"], "none.h5: no such file; give the HDF5 file of a run"),
+        (["none.py:net"], "no such Python file"),
+        (["lenet5", "--input", "28"], "give channels x height x width"),
+        (["lenet5", "--csv", "no/such/figures.csv"], "there is no folder no/such"),
+        (["lenet5", "--device", "phones_propius"], "is a population"),
+    ],
+)
+def test_inference_refuses_in_one_line(call: Call, words: list[str], message: str) -> None:
+    assert message in refused(call("inference", *words))
 
 
 def test_whatif_tells_the_points_and_what_is_not_recorded(call: Call, own: Path) -> None:

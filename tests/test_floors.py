@@ -84,6 +84,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "points": (5, "", "pandas rich"),
     "device_listing": (5, "cost devices fitting", "rich"),
     "listing": (5, "cost device_listing", "rich"),
+    "inference": (5, "cost devices models record scenario", "torch"),
+    "inference_listing": (5, "cost inference", "rich"),
     "api": (
         5,
         "cost devices grid hosting record repeating retiming running scenario simulation",
@@ -91,12 +93,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "commands": (
         6,
-        "api assembly device_listing fitting listing memo points profile record scenario "
-        "simulation spreads terminal verification",
+        "api assembly device_listing devices fitting inference inference_listing listing memo "
+        "points profile record scenario simulation spreads terminal verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),
-    "__init__": (6, "api models record scenario", ""),
+    "__init__": (6, "api inference models record scenario", ""),
     "__main__": (6, "cli", ""),
 }
 FLOOR_0 = {unit for unit, (floor, _, _) in TABLE.items() if floor == 0}

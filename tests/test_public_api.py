@@ -9,7 +9,8 @@ PUBLIC = [
     *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "OBJECTIVES", "PARTITIONS"),
     *("PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
-    *("device", "load", "plan", "resume", "run", "sweep", "whatif", "workload"),
+    *("device", "inference_time", "load", "plan", "resume", "run", "sweep", "whatif"),
+    "workload",
 ]
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from simfl.scenario import Scenario
 
 
-_ORDER = ("run", "resume", "report", "whatif", "sweep", "list", "show", "profile", "validate")
+_ORDER = (
+    *("run", "resume", "report", "whatif", "sweep", "inference", "list", "show", "profile"),
+    "validate",
+)
 
 
 class _InOrder(TyperGroup):

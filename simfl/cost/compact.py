@@ -42,6 +42,7 @@ class Kernels(Options):
         conv_outputs: output channels likewise.
         conv_positions: output positions likewise.
         conv_element: one number into or out of a convolution.
+        unfold_element: one number that a convolution as a plain matrix product copies its input to.
         depthwise_element: one number into or out of a depthwise convolution.
         element: one number out of an activation function.
         norm_element: one number out of a normalisation.
@@ -74,6 +75,7 @@ class Kernels(Options):
     conv_outputs: Ratio | None = None
     conv_positions: Ratio | None = None
     conv_element: Time | None = None
+    unfold_element: Time | None = None
     depthwise_element: Time | None = None
     element: Time | None = None
     norm_element: Time | None = None
@@ -148,6 +150,8 @@ class Compact(Options):
         session: a training begun anew.
         cache: what one core keeps near; beyond it, ``cold_element`` counts.
         plain: convolutions that are computed as plain matrix products.
+        block: channels that the other convolutions compute at once, the last ones filled up; the
+            numbers of a vector register.
         anchors: corrections for networks that were measured whole.
         errors: of the fit of ``train``.
         inference_errors: of the fit of ``inference``.
@@ -159,6 +163,7 @@ class Compact(Options):
     session: Time | None = None
     cache: Amount | None = None
     plain: Plain = "none"
+    block: Positive = 1
     anchors: list[Anchor] = Field(default_factory=list)
     errors: Errors | None = None
     inference_errors: Errors | None = None
@@ -193,6 +198,7 @@ class Compact(Options):
             known=units_s.keys(),
             cache_bytes=0.0 if self.cache is None else self.cache.value,
             plain=self.plain,
+            block=self.block,
         )
         floor_s = asked.pop("step") * units_s.get("step", 0.0)
         kernels_s = sum(count * units_s.get(name, 0.0) for name, count in asked.items())

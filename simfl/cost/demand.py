@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from math import ceil
 from typing import Final, Literal
 
 from simfl.work import Kind, LayerWork, Storage
@@ -47,6 +48,7 @@ def demand(
     known: Collection[str],
     cache_bytes: float = 0.0,
     plain: Plain = "none",
+    block: int = 1,
 ) -> Counts:
     """Counts by figure, over all steps.
 
@@ -58,6 +60,8 @@ def demand(
         known: figures that the device has: what it has none for is charged to a plainer one.
         cache_bytes: what the processor keeps for itself.
         plain: convolutions that PyTorch computes as plain matrix products.
+        block: channels that the other convolutions compute at once, the last ones filled up with
+            zeros.
     """
     batch = samples / steps if steps else max(samples, 1.0)
     asked: Counts = defaultdict(float, step=steps)
@@ -66,7 +70,8 @@ def demand(
         if layer.storage.sparse:
             _sparse(asked, layer, samples, steps, training, known)
         elif layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
-            _product(asked, layer, times, steps, training, known, _is_plain(layer, batch, plain))
+            at_once = 0 if _is_plain(layer, batch, plain) else block
+            _product(asked, layer, times, steps, training, known, at_once)
         else:
             asked["call"] += steps
             asked[_figure(layer)] += times * _numbers(layer)
@@ -140,9 +145,12 @@ def _product(
     steps: float,
     training: bool,
     known: Collection[str],
-    plain: bool,
+    block: int,
 ) -> None:
-    """A matrix product or a convolution, so many times: its FLOP, its weights, its numbers."""
+    """A matrix product or a convolution, so many times: its FLOP, its weights, its numbers.
+
+    Of a block of 0, a convolution as a plain matrix product.
+    """
     products = 1 + layer.products if training else 1
     flops = FLOP_PER_MAC * layer.macs * products * times
     # what was composed is not updated, its factors are
@@ -157,18 +165,37 @@ def _product(
         # without its input's gradient, backward reads it once instead of reading and making it
         passed = layer.inputs if layer.products > 1 else layer.inputs / 2
         asked["conv_element"] += times * (passed + layer.outputs)
-    if plain or not convolves:
+    if not block or not convolves:
         asked["call"] += steps
         asked["dense_rate"] += flops
         asked["weight_rate"] += touched
+        if convolves and layer.window > 1:
+            asked["unfold_element"] += times * products * layer.macs / _filters(layer)
         return
+    flops *= _filled(layer, block)
     positions = layer.macs / layer.weights
     asked["conv_call"] += steps
     asked["conv_weight_rate"] += touched
     asked["conv_rate"] += flops
     asked["conv_inputs"] += flops / layer.channels
-    asked["conv_outputs"] += flops * layer.channels * layer.window / layer.weights
+    asked["conv_outputs"] += flops / _filters(layer)
     asked["conv_positions"] += flops / positions
+
+
+def _filters(layer: LayerWork) -> float:
+    return layer.weights / (layer.channels * layer.window)
+
+
+def _filled(layer: LayerWork, block: int) -> float:
+    """What is computed over what is asked: channels come in whole blocks.
+
+    Fewer input channels than a block are read as they are.
+    """
+    filters = _filters(layer)
+    filled = ceil(filters / block) * block / filters
+    if layer.channels > block:
+        filled *= ceil(layer.channels / block) * block / layer.channels
+    return filled
 
 
 def _is_plain(layer: LayerWork, batch: float, plain: Plain) -> bool:

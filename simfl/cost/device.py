@@ -65,7 +65,7 @@ class DeviceModel(Protocol):
 
 
 class Infeasible(Options):
-    """A computation that was seen to fail on this device, where no memory formula says so."""
+    """A training that was seen to fail on this device, where no memory formula says so."""
 
     model: str
     storage: Literal["dense", "masked", "coo", "csr"]
@@ -201,7 +201,8 @@ class Device(Options):
         Where ``runtime`` is not known, the work alone is held against ``ram``.
         """
         storages = {layer.storage.value for layer in work.layers if layer.weights}
-        for known in self.infeasible:
+        # what failed was a training: a forward pass keeps nothing for a gradient
+        for known in self.infeasible if work.passes is Passes.TRAIN else ():
             if known.model == work.model and known.storage in storages:
                 raise DeviceMemoryError(
                     f"out of memory: device '{self.name}' cannot train {work.model} held "

@@ -63,14 +63,14 @@ def workload(
     storage: Mapping[str, Storage] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Workload:
-    """What training any module asks of a device; it is not changed, and its data is not looked at.
+    """What running any module asks of a device; it is not changed, and its data is not looked at.
 
     Args:
         module: takes a tensor (batch, *sample_shape), gives a tensor of outputs.
         sample_shape: of one input.
         batch: samples of a step.
         steps: how many.
-        passes: training, or a forward pass alone.
+        passes: training, or a forward pass alone, as `torch.nn.Module.eval` leaves the module.
         storage: by weight name, how it is held where that is not dense; stored entries are then
             those that are not zero. A weight that is multiplied by a mask in the forward pass, as
             `torch.nn.utils.prune` does, is seen to be masked.
@@ -79,7 +79,8 @@ def workload(
     Raises:
         CostError: the module does not run on shapes alone, or has no such weight.
     """
-    found = operations(lambda: _copy(module), sample_shape, dtype)
+    training = passes is Passes.TRAIN
+    found = operations(lambda: _copy(module), sample_shape, dtype, training=training)
     held, values = storage or {}, dict(module.named_parameters())
     unknown = set(held) - {operation.name for operation in found}
     if unknown:
@@ -130,16 +131,24 @@ def operations(
     build: Callable[[], nn.Module],
     sample_shape: tuple[int, ...],
     dtype: torch.dtype = torch.float32,
+    *,
+    training: bool = True,
 ) -> tuple[LayerWork, ...]:
-    """What a forward pass in training does, in its order; views and counters cost nothing.
+    """What a forward pass does, in its order; views and counters cost nothing.
 
     Run twice, with two batch sizes: what grows with the batch is the samples' own. What does not
     is done once a step, if it is trained: it composes a weight.
 
+    Args:
+        build: makes the module.
+        sample_shape: of one input.
+        dtype: of the input.
+        training: as in training; else as in a network that only answers, where dropout is none.
+
     Raises:
         CostError: it does not run on shapes alone.
     """
-    module = build().train()
+    module = build().train(training)
     first: dict[int, str] = {}
     # moving takes shared parameters apart
     shared = {

@@ -156,6 +156,15 @@ def _conv_cases() -> list[Case]:
         (256, 256, 1, 1, 8, [1, 2, 32]),
         (256, 256, 3, 1, 1, [2, 64]),
         (512, 512, 3, 1, 2, [1, 2, 8, 64]),
+        # widths that fill no block of channels, as pruning leaves them
+        (12, 20, 3, 1, 28, [2, 32]),
+        (20, 44, 5, 1, 14, [2, 32]),
+        (40, 24, 3, 1, 14, [2, 32]),
+        (72, 56, 3, 1, 8, [2, 32]),
+        # one small sample, few filters: its unfolding takes as long as the product
+        (16, 4, 3, 1, 28, [1]),
+        (32, 12, 3, 1, 14, [1]),
+        (48, 80, 3, 1, 10, [1]),
     ]:
         layers = [["conv", n_in, n_out, kernel, stride]]
         found += _sizes(layers, [n_in, side, side], batches)

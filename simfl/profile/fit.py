@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ _PRIOR: Final = {
         "conv_outputs": 4 / 180e9,
         "conv_positions": 1 / 180e9,
         "conv_element": 1e-9,
+        "unfold_element": 0.6e-9,
         "depthwise_element": 1.7e-9,
         "element": 0.5e-9,
         "norm_element": 2.5e-9,
@@ -82,6 +83,14 @@ _NORMAL_P90: Final = 1.645  # of a normal distribution's absolute value, in stan
 _PARTS: Final = ("floor", "optimiser", "loss")  # of a step's floor
 _NEEDED: Final = (*_PARTS, "dense_rate", "coo_weight", "csr_weight", "conv_rate")
 _FEWEST: Final = 40  # cases
+_BLOCKS: Final = (1, 8, 16)  # channels: one, those of a register of AVX2, of AVX-512
+
+
+class Convolving(NamedTuple):
+    """How a framework computes convolutions: `plain` and `block` of `simfl.cost.demand`."""
+
+    plain: Plain
+    block: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +102,7 @@ class Fit:
         log_sd: of their natural logarithms.
         hot: how much less a layer takes in a loop of its own than in a network.
         cache_bytes: beyond which numbers are cold.
-        plain: which convolutions are plain matrix products.
+        kernels: what convolutions are computed by.
         median: of the errors, as shares of what was measured.
         p90: of the errors.
         spread: robust standard deviation of the errors' logarithms.
@@ -104,7 +113,7 @@ class Fit:
     log_sd: Mapping[str, float]
     hot: float
     cache_bytes: float
-    plain: Plain
+    kernels: Convolving
     median: float
     p90: float
     spread: float
@@ -143,7 +152,7 @@ class _Solved:
     squares: float
 
 
-def fit(found: Mapping[str, Any], sort: str) -> Fit:
+def fit(found: Mapping[str, Any], sort: str, kernels: Convolving | None = None) -> Fit:
     """The figures that explain what was measured.
 
     A figure that the cases do not tell within a factor of two is left out, and the rest fitted
@@ -152,6 +161,7 @@ def fit(found: Mapping[str, Any], sort: str) -> Fit:
     Args:
         found: of `simfl.profile.bench`.
         sort: ``train`` or ``inference``.
+        kernels: what convolutions are computed by; else what explains the times best.
 
     Raises:
         CostError: too few cases were measured.
@@ -163,11 +173,11 @@ def fit(found: Mapping[str, Any], sort: str) -> Fit:
             "the same command, and a larger --budget"
         )
     cache_bytes = float(found["host"].get("cache_bytes", 0))
-    choices: tuple[Plain, ...] = get_args(Plain) if found["host"]["device"] == "cpu" else ("none",)
-    tables = {plain: _table(entries, sort, plain, cache_bytes) for plain in choices}
-    first = {plain: _solve(data, sort) for plain, data in tables.items()}
-    plain = min(choices, key=lambda choice: first[choice].squares)
-    data, solved = tables[plain], first[plain]
+    choices = [kernels] if kernels else _choices(found["host"]["device"])
+    tables = {choice: _table(entries, sort, choice, cache_bytes) for choice in choices}
+    first = {choice: _solve(data, sort) for choice, data in tables.items()}
+    best = min(choices, key=lambda choice: first[choice].squares)
+    data, solved = tables[best], first[best]
     while (vague := _vaguest(data, solved)) is not None:
         data = data.without(vague)
         solved = _solve(data, sort)
@@ -179,12 +189,19 @@ def fit(found: Mapping[str, Any], sort: str) -> Fit:
         log_sd=log_sd,
         hot=float(np.exp(solved.x[-1])),
         cache_bytes=cache_bytes,
-        plain=plain,
+        kernels=best,
         median=float(np.median(shares)),
         p90=float(np.percentile(shares, 90)),
         spread=float(np.percentile(np.abs(errors), 90) / _NORMAL_P90),
         cases=len(entries),
     )
+
+
+def _choices(device: str) -> list[Convolving]:
+    """What is tried: a GPU's convolutions are its own affair."""
+    if device != "cpu":
+        return [Convolving("none", 1)]
+    return [Convolving(plain, block) for plain in get_args(Plain) for block in _BLOCKS]
 
 
 def _errors(data: _Data, x: Array) -> Array:
@@ -240,7 +257,7 @@ def _figures(data: _Data, solved: _Solved) -> tuple[dict[str, float], dict[str, 
     return units_s, log_sd
 
 
-def _table(entries: list[Any], sort: str, plain: Plain, cache_bytes: float) -> _Data:
+def _table(entries: list[Any], sort: str, kernels: Convolving, cache_bytes: float) -> _Data:
     rows = []
     for entry in entries:
         case, training = entry["case"], sort == "train"
@@ -252,7 +269,8 @@ def _table(entries: list[Any], sort: str, plain: Plain, cache_bytes: float) -> _
             training=training,
             known=_FIELDS,
             cache_bytes=cache_bytes,
-            plain=plain,
+            plain=kernels.plain,
+            block=kernels.block,
         )
         # a step's floor by its parts: kernels alone have no loss, and some nothing to optimise
         asked["floor"] = asked.pop("step")

@@ -127,11 +127,12 @@ def describe(
     Raises:
         CostError: too little was measured.
     """
-    fits = {sort: fit(found, sort) for sort in ("train", "inference")}
+    train = fit(found, "train")
+    fits = {"train": train, "inference": fit(found, "inference", train.kernels)}
     data = parse_yaml(like.read_text(encoding="utf-8"), str(like))[0] if like else None
     text = device_yaml(found, fits, name=name, like=data)
     if subjects:
         device = Device.model_validate(parse_yaml(text, "the fit")[0])
         anchors = anchors_of(device, subjects, found)
         text = device_yaml(found, fits, name=name, anchors=anchors, like=data)
-    return text, fits["train"]
+    return text, train

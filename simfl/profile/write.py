@@ -51,7 +51,7 @@ def device_yaml(
     cost |= {sort: _kernels(one, figure) for sort, one in fits.items()}
     if train.cache_bytes:
         cost["cache"] = figure(f"{train.cache_bytes / 1024:.0f} KiB", 0, "spec")
-    cost["plain"] = train.plain
+    cost |= {"plain": train.kernels.plain, "block": train.kernels.block}
     if anchors:
         cost["anchors"] = [
             {**anchor, "ratio": figure(_rounded(anchor["ratio"]), 0.05)} for anchor in anchors

@@ -99,6 +99,38 @@ def test_a_convolution() -> None:
     assert asked(replace(CONV, products=1))["conv_element"] == 2000 * 4
 
 
+@pytest.mark.parametrize(
+    ("channels", "filters", "block", "filled"),
+    [
+        (8, 16, 1, 1.0),
+        (8, 16, 16, 1.0),
+        # whole blocks of filters, and of channels where there are more than a block of them
+        (8, 12, 16, 16 / 12),
+        (16, 17, 16, 32 / 17),
+        (20, 16, 16, 32 / 20),
+        (20, 24, 8, 24 / 20),
+    ],
+)
+def test_channels_are_computed_in_whole_blocks(
+    channels: int, filters: int, block: int, filled: float
+) -> None:
+    weights = 9 * channels * filters
+    odd = replace(CONV, channels=channels, weights=weights, macs=100 * weights)
+    found = asked(odd, block=block)
+    assert found["conv_rate"] == pytest.approx(filled * 4 * 6 * odd.macs)
+    assert found["conv_weight_rate"] == asked(odd)["conv_weight_rate"]
+
+
+def test_a_plain_product_unfolds_its_input() -> None:
+    # 72 numbers for each of 100 positions; again for the gradients of weights and inputs
+    forward = asked(CONV, batch=1, plain="lone", block=16, training=False)
+    assert forward["unfold_element"] == 7200
+    assert forward["dense_rate"] == 2 * CONV.macs, "of no blocks"
+    assert asked(CONV, batch=1, plain="lone")["unfold_element"] == 3 * 7200
+    assert "unfold_element" not in asked(POINTWISE, batch=1, plain="lone")
+    assert "unfold_element" not in asked(CONV, batch=2, plain="lone")
+
+
 def test_without_a_rate_of_their_own_convolutions_are_products() -> None:
     found = asked(CONV, known={"step", "dense_rate"})
     assert found["dense_rate"] == 6 * 115_200 * 4

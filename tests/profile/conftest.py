@@ -21,6 +21,7 @@ FIGURES = {
     "conv_weight_rate": 1 / 1e9,
     "conv_outputs": 8 / 5e9,
     "conv_element": 8e-9,
+    "unfold_element": 12e-9,
     "depthwise_element": 20e-9,
     "norm_element": 30e-9,
     "pool_element": 90e-9,
@@ -65,6 +66,7 @@ def synthetic(figures: Mapping[str, float] = FIGURES, noise: float = 0.03) -> di
             known=tuple(Kernels.model_fields),
             cache_bytes=HOST["cache_bytes"],
             plain="lone",
+            block=16,
         )
         pages = asked["page"]
         seconds = sum(n * figures.get(name, 0.0) for name, n in asked.items())

@@ -7,11 +7,19 @@ from simfl.cost.compact import Kernels
 from simfl.cost.demand import demand
 from simfl.errors import CostError
 from simfl.profile.counted import count
-from simfl.profile.fit import Fit, fit
+from simfl.profile.fit import Convolving, Fit, fit
 
 # a call and a tensor of parameters come together: only their sum is told
 TOLD = ("conv_call", "dense_rate", "weight_rate", "conv_rate", "conv_weight_rate")
-ALSO = ("depthwise_element", "norm_element", "pool_element", "mean_element", "page", "coo_back")
+ALSO = (
+    "unfold_element",
+    "depthwise_element",
+    "norm_element",
+    "pool_element",
+    "mean_element",
+    "page",
+    "coo_back",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +44,17 @@ def test_errors_are_those_of_the_noise(fitted: Fit) -> None:
 
 
 def test_the_kernels_that_the_framework_takes_are_told(fitted: Fit) -> None:
-    assert fitted.plain == "lone"
+    assert fitted.kernels == ("lone", 16)
+
+
+def test_a_forward_pass_is_computed_by_the_same_kernels(found: dict[str, Any]) -> None:
+    given = Convolving("none", 8)
+    assert fit(found, "inference", given).kernels == given
+
+
+def test_a_gpus_kernels_are_not_guessed(found: dict[str, Any]) -> None:
+    gpu = found | {"host": found["host"] | {"device": "cuda"}}
+    assert fit(gpu, "train").kernels == ("none", 1)
 
 
 def test_predictions_of_all_cases_are_right(fitted: Fit, found: dict[str, Any]) -> None:
@@ -51,7 +69,8 @@ def test_predictions_of_all_cases_are_right(fitted: Fit, found: dict[str, Any]) 
             training=True,
             known=tuple(Kernels.model_fields),
             cache_bytes=found["host"]["cache_bytes"],
-            plain=fitted.plain,
+            plain=fitted.kernels.plain,
+            block=fitted.kernels.block,
         )
         seconds = sum(n * fitted.units_s.get(name, 0.0) for name, n in asked.items())
         wrong.append(abs(seconds / entry["train"][0]["s"] - 1))
