@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from simfl.cost.memory import HEAP, allocated_bytes, held_bytes, largest_batch, peak_bytes
 from simfl.models.count import operations, workload
+from simfl.models.low_rank import LowRankConv2d, LowRankLinear
 from simfl.work import Passes, Storage, Workload
 
 
@@ -138,6 +139,16 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 5))
 
 
+def of_factors() -> nn.Module:
+    return nn.Sequential(
+        *(LowRankConv2d(nn.Conv2d(3, 32, 3, padding=1), 2, drawn="scaled"), nn.ReLU()),
+        *(nn.MaxPool2d(2), LowRankConv2d(nn.Conv2d(32, 64, 3, padding=1), 9, drawn="scaled")),
+        *(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(LowRankLinear((128, 1024), 20, bias=True, drawn="scaled"), nn.ReLU()),
+        nn.Linear(128, 5),
+    )
+
+
 def most_in_use(
     build: Callable[[], nn.Module], shape: tuple[int, ...], batch: int, path: Path
 ) -> int:
@@ -164,6 +175,8 @@ def most_in_use(
     [
         (perceptron, (1, 28, 28), 0.02),
         (vgg, (3, 16, 16), 0.05),
+        # a composed weight is said to be there until the pass comes back to what composed it
+        (of_factors, (3, 16, 16), 0.06),
         # both inputs of the addition are said to get a gradient of their own, and one does
         (Residual, (16, 8, 8), 0.14),
     ],

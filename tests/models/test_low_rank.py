@@ -87,6 +87,7 @@ def test_what_is_composed_has_the_variance_of_a_whole_weight(shape: tuple[int, .
     expected = {
         "kaiming_fan_in": sqrt(2 / fan_in),
         "kaiming_fan_out": sqrt(2 / shape[0]),
+        "glorot": sqrt(2 / (fan_in + shape[0] * prod(shape[2:]))),
         "torch": sqrt(1 / (3 * fan_in)),
     }
     for init, deviation in expected.items():
