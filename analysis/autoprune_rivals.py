@@ -96,7 +96,7 @@ def row(name: str, trace: simfl.Trace) -> dict[str, object]:
         "accuracy": 100 * scores["accuracy"].tail(5).mean(),
         "best": 100 * scores["accuracy"].max(),
         "paper": SYSTEMS[name].paper,
-        "stored": trace.summary().nonzero,
+        "stored": int(scores["nonzero"].iloc[-1]),
         "down_MiB": sent["nbytes"][down].sum() / 2**20,
         "up_MiB": sent["nbytes"][~down].sum() / 2**20,
         "phones_s": trace.activities["end_s"].max(),

@@ -52,7 +52,7 @@ def sizes(trace: simfl.Trace) -> list[int]:
     """Parameters of the model that each round begins with, and of the last."""
     sent = trace.transfers
     down = sent[sent["source"] == "server"].groupby("round")["nbytes"].first() // 4
-    return [*map(int, down), trace.summary().nonzero]
+    return [*map(int, down), int(trace.scores["nonzero"].iloc[-1])]
 
 
 def searched(found: list[int], patience: int = 3) -> int:
