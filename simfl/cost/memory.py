@@ -84,8 +84,8 @@ def moments(work: Workload) -> Iterator[Moment]:
         kept = kept.plus(_of(layer, layer.kept_bytes))
         passing = max(0, _FLOAT * layer.outputs - layer.kept_bytes)
         yield kept.plus(_of(layer, passing + _blocked(layer, layer.outputs)))
-    gradients = 0
-    for layer in reversed(work.layers):
+    gradients = freed = 0
+    for number, layer in reversed(list(enumerate(work.layers))):
         # gradients of what it made, and of what it read where something before it is trained. An
         # addition hands its gradient on; here it counts for the one that waits for a branch
         back = layer.passes_back
@@ -93,7 +93,12 @@ def moments(work: Workload) -> Iterator[Moment]:
         gradients += _gradient(layer)
         for scratch in _scratch(layer, back):
             yield kept.plus(_of(layer, passing)).plus(Moment(gradients + scratch, 0))
-        kept = kept.plus(_of(layer, -layer.kept_bytes))
+        kept = kept.plus(_of(layer, freed - layer.kept_bytes))
+        # a composed weight goes with its layer, and not with the operation that made it
+        before = work.layers[number - 1]
+        composed = layer.composed and before.once
+        freed = min(_FLOAT * layer.weights, before.kept_bytes) if composed else 0
+        kept = kept.plus(Moment(-freed, 0))
 
 
 def _forward(layers: tuple[LayerWork, ...]) -> Iterator[Moment]:

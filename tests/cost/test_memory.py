@@ -175,8 +175,7 @@ def most_in_use(
     [
         (perceptron, (1, 28, 28), 0.02),
         (vgg, (3, 16, 16), 0.05),
-        # a composed weight is said to be there until the pass comes back to what composed it
-        (of_factors, (3, 16, 16), 0.06),
+        (of_factors, (3, 16, 16), 0.05),
         # both inputs of the addition are said to get a gradient of their own, and one does
         (Residual, (16, 8, 8), 0.14),
     ],
