@@ -30,7 +30,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "partitions": (1, "", "pydantic torch"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numba numpy pydantic pydantic_core"),
-    "topologies": (1, "", "networkx"),
+    "topologies": (1, "", "networkx pydantic"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
     "objectives": (1, "", "pydantic torch"),

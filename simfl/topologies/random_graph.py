@@ -7,7 +7,6 @@ it for their 30 % graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import networkx as nx
 
@@ -15,9 +14,7 @@ from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.options import Options, Share
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
-
-_DRAWS: Final = 1000
+from simfl.topologies.base import DRAWS, Topology, connected, named
 
 
 class RandomGraphOptions(Options):
@@ -37,19 +34,18 @@ def random_graph(options: RandomGraphOptions, nodes: Sequence[str], *, seed: int
     Raises:
         OptionError: none was connected.
     """
-    for draw in range(_DRAWS):
-        drawn = nx.gnp_random_graph(
+    drawn = connected(
+        lambda draw: nx.gnp_random_graph(
             len(nodes), options.probability, seed=seed_of(seed, "random graph", draw)
         )
-        if nx.is_connected(drawn):
-            graph: nx.Graph[str] = nx.Graph()
-            graph.add_nodes_from(nodes)
-            graph.add_edges_from((nodes[int(a)], nodes[int(b)]) for a, b in drawn.edges)
-            return graph
-    raise OptionError(
-        "probability",
-        f"{options.probability:g} joined {len(nodes)} nodes in none of {_DRAWS} draws; give more",
     )
+    if drawn is None:
+        raise OptionError(
+            "probability",
+            f"{options.probability:g} joined {len(nodes)} nodes in none of "
+            f"{DRAWS} draws; give more",
+        )
+    return named(drawn, nodes)
 
 
 _: Topology = random_graph
