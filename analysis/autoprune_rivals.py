@@ -7,10 +7,11 @@ Nguyen et al. 2025, Table 2, compares systems by their public code: networks fro
 million parameters, other splits and optimisers, two accuracies of another kind. Here all train
 AutoPrune's Conv (56,126 parameters) on FEMNIST's writers, 10 of 101 a round, 200 rounds of one
 local epoch in batches of 32, by Adam at 0.01 (the best of 0.001, 0.003 and 0.01 for FedAvg after 50
-rounds; FedPM's scores at 0.1, as in its public code); who prunes to a given size prunes to AutoPrune's in the paper, 30 % of the weights. Each message is the
-smallest of what `values_only` makes of it: bitmaps where masks are news. Accuracy is the global
-model's on the test set; for LotteryFL, whose models are personal, see its column. Seconds are of 10
-Pixel 3 a round behind LTE, and timed again on Raspberry Pi 4: the same training.
+rounds; FedPM's scores at 0.1, as in its public code). Who prunes to a given size prunes to
+AutoPrune's in the paper, 30 % of the weights. Messages are encoded by `values_only`, with bitmaps
+where masks are news. Accuracy is the global model's on the test set, also of LotteryFL, whose
+models are personal. Seconds are of 10 Pixel 3 a round behind LTE, and timed again on Raspberry Pi
+4: the same training.
 """
 
 from __future__ import annotations
