@@ -45,6 +45,7 @@ O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
 
 
 def train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
+    """The steps of a turn on the client's samples."""
     local = algorithm.local_in(turn)
     held = algorithm.problem.participants[turn.client].samples
     steps, samples = local.steps_on(held), local.samples_in(held, turn.index)
@@ -182,7 +183,7 @@ class AveragedSGD(Generic[O_co]):
         )
 
     def local_in(self, turn: Turn) -> LocalUpdate:
-        """How many steps of which batches a turn has: the scenario's, unless it is a special one."""
+        """The local update of a turn: the scenario's, unless some turn has its own steps."""
         return self.problem.local
 
     def rule(self, turn: Turn) -> Rule:

@@ -71,7 +71,7 @@ class RunProtocol(Protocol):
 def messages(
     run: Run, algorithm: AnyAlgorithm, state: Artifact[Any], to: Sequence[Node]
 ) -> list[Artifact[Any]]:
-    """What each of some nodes is sent of a state: one promise for all, or where it matters, each."""
+    """What some nodes are sent of a state: one promise for all, unless the algorithm addresses."""
     if algorithm.addresses:
         return [run.promise(algorithm.share, state, run.participant(node)) for node in to]
     return [run.promise(algorithm.share, state)] * len(to)

@@ -1,4 +1,4 @@
-"""Masks that move while their number of entries stays: the smallest go, others come at random. Pure.
+"""Masks that move: the smallest weights go, and as many others come at random. Pure.
 
 Source: Babakniya et al. 2023 (FLASH), in its public code; after Dettmers and Zettlemoyer 2019
 (sparse momentum), here with magnitudes in the place of momentum.
