@@ -3,6 +3,8 @@
 Nothing here knows a tensor or a second.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -217,6 +219,7 @@ class Workload:
         slots: numbers that the optimiser keeps for each parameter: 1 with momentum.
         sessions: trainings begun anew (data loaded, loop set up); each has a cost.
         moved_bytes: memory traffic outside the layers: averaging, copying, masking.
+        tested: samples that only go forward, beside the steps: a model is tried before it trains.
     """
 
     model: str = ""
@@ -228,11 +231,24 @@ class Workload:
     sessions: int = 0
     passes: Passes = Passes.TRAIN
     moved_bytes: int = 0
+    tested: int = 0
 
     @property
     def macs(self) -> int:
         """Dense multiply-accumulates of all sample passes, forward, with what steps do once."""
         return sum((self.steps if n.once else self.samples) * n.macs for n in self.layers)
+
+    @property
+    def test(self) -> Workload:
+        """The forward passes of what is tested, in batches as large as the steps'."""
+        return Workload(
+            model=self.model,
+            layers=self.layers,
+            samples=self.tested,
+            steps=-(-self.tested // max(1, self.batch)),
+            batch=min(self.tested, self.batch),
+            passes=Passes.FORWARD,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

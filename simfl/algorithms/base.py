@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from simfl.learning.problem import Problem
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
-from simfl.work import Manifest, Workload
+from simfl.work import Manifest, Participant, Workload
 
 S = TypeVar("S")
 
@@ -28,6 +28,8 @@ class Algorithm(Protocol[S]):
 
     keeps_client_state: ClassVar[bool]
     """Whether `adopt` looks at what the client held before."""
+    addresses: ClassVar[bool]
+    """Whether what is shared of a state depends on who it is for; `share` is then told."""
     work: ClassVar[Mapping[str, WorkRule]]
     """What each verb asks of a device; a verb that is not named takes no time."""
     counts: ClassVar[Mapping[str, CountRule]]
@@ -49,8 +51,14 @@ class Algorithm(Protocol[S]):
     def train(self, state: S, turn: Turn) -> S:
         """One local update."""
 
-    def share(self, state: S) -> Payload:
-        """What is sent of a state: down, up or to a neighbour."""
+    def share(self, state: S, to: Participant | None = None) -> Payload:
+        """What is sent of a state: down, up or to a neighbour.
+
+        Args:
+            state: the server's, a client's or a peer's.
+            to: a client or neighbour; told where the algorithm `addresses`, and never of what goes
+                up: there is one server.
+        """
 
     def adopt(self, state: S | None, received: Received[Payload]) -> S:
         """A client takes the server's model."""

@@ -13,14 +13,14 @@ from simfl.keys import seed_of
 from simfl.learning.averaging import weighted_mean
 from simfl.learning.evaluate import evaluate
 from simfl.learning.optimizers import slots
-from simfl.learning.problem import Problem
+from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.quantize import quantised
 from simfl.learning.sgd import Rule, Trained, Training, train, turn_batches
 from simfl.learning.state import ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Layout, NamedTensors, manifest_of
-from simfl.work import DTYPE, Kind, Manifest, Storage, Workload, as_held, sent_as
+from simfl.work import DTYPE, Kind, Manifest, Participant, Storage, Workload, as_held, sent_as
 
 _FLOAT_BYTES = 4
 
@@ -47,8 +47,9 @@ class FedAvgOptions(Options):
 O_co = TypeVar("O_co", bound=FedAvgOptions, covariant=True)
 
 
-def _train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
-    local = algorithm.problem.local
+def train_work(algorithm: AveragedSGD[Any], state: Manifest, turn: Turn) -> Workload:
+    """The steps of a turn on the client's samples."""
+    local = algorithm.local_in(turn)
     held = algorithm.problem.participants[turn.client].samples
     steps, samples = local.steps_on(held), local.samples_in(held, turn.index)
     moved = steps * algorithm.bytes_per_weight * state.size
@@ -83,12 +84,14 @@ def _as_before(_: AveragedSGD[Any], state: Manifest, *_arguments: Any) -> Manife
     return state
 
 
-def _as_sent(algorithm: AveragedSGD[Any], state: Manifest) -> Manifest:
+def as_sent(
+    algorithm: AveragedSGD[Any], state: Manifest, _to: Participant | None = None
+) -> Manifest:
     """All that is stored, with as many bits as travel."""
     return sent_as(state, algorithm.problem.quantize or DTYPE)
 
 
-def _as_received(
+def as_received(
     _: AveragedSGD[Any], _state: Manifest | None, received: Received[Manifest]
 ) -> Manifest:
     """Who sent it knows its structure."""
@@ -126,16 +129,17 @@ class AveragedSGD(Generic[O_co]):
     """
 
     keeps_client_state: ClassVar[bool] = False
+    addresses: ClassVar[bool] = False
     work: ClassVar[Mapping[str, WorkRule]] = {
-        "train": _train_work,
+        "train": train_work,
         "adopt": _adopt_work,
         "aggregate": _aggregate_work,
         "mix": _mix_work,
     }
     counts: ClassVar[Mapping[str, CountRule]] = {
         "train": _as_before,
-        "share": _as_sent,
-        "adopt": _as_received,
+        "share": as_sent,
+        "adopt": as_received,
         "aggregate": _as_averaged,
         "mix": _as_before,
     }
@@ -179,10 +183,14 @@ class AveragedSGD(Generic[O_co]):
             tensors=state.tensors,
             masks=state.masks,
             data=data,
-            batches=turn_batches(problem.local, len(data), turn, problem.seed),
+            batches=turn_batches(self.local_in(turn), len(data), turn, problem.seed),
             rule=self.rule(turn),
             seed=seed_of(problem.seed, "draws", turn.client, turn.index),
         )
+
+    def local_in(self, turn: Turn) -> LocalUpdate:
+        """The local update of a turn: the scenario's, unless some turn has its own steps."""
+        return self.problem.local
 
     def rule(self, turn: Turn) -> Rule:
         """How a turn's steps go."""
@@ -192,7 +200,7 @@ class AveragedSGD(Generic[O_co]):
         """A client's or peer's state after a turn, from the one before."""
         return replace(state, tensors=trained.tensors)
 
-    def share(self, state: ModelState) -> Payload:
+    def share(self, state: ModelState, to: Participant | None = None) -> Payload:
         """All of the model."""
         return self.sent(Payload(state.tensors, state.structure, known=state.known))
 

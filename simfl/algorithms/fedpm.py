@@ -33,7 +33,7 @@ from simfl.learning.sgd import Rule, Trained
 from simfl.learning.state import ModelState, Payload, Received, Turn
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Masks, NamedTensors
-from simfl.work import BIT, Kind, Manifest, sent_as
+from simfl.work import BIT, Kind, Manifest, Participant, sent_as
 
 
 class FedPMOptions(FedAvgOptions):
@@ -132,7 +132,7 @@ class FedPM(AveragedSGD[FedPMOptions]):
             bits=True,
         )
 
-    def share(self, state: ModelState) -> Payload:
+    def share(self, state: ModelState, to: Participant | None = None) -> Payload:
         """A server's scores, or the bits."""
         if _is_bits(state):
             return Payload(state.tensors, dtype=BIT)

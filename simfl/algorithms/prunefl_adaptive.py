@@ -35,7 +35,7 @@ from simfl.pruning.masks import full, over
 from simfl.pruning.schedules import cubic
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Layout, Masks, NamedTensors
-from simfl.work import Kind, Manifest, Storage, TensorInfo, Workload
+from simfl.work import Kind, Manifest, Participant, Storage, TensorInfo, Workload
 
 _PREFIX = "importance."
 _STABLE = 0.1
@@ -254,7 +254,7 @@ class PruneFLAdaptive(AveragedSGD[PruneFLAdaptiveOptions]):
             state, tensors=trained.tensors, importance=total, due=self.is_due(turn.index)
         )
 
-    def share(self, state: ModelState) -> Payload:
+    def share(self, state: ModelState, to: Participant | None = None) -> Payload:
         """The model, and when it is due the importance of every weight."""
         if not isinstance(state, AdaptiveState) or not state.due:
             return super().share(state)

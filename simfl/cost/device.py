@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import fsum, nan
 from typing import Annotated, Literal, Protocol
 
@@ -180,12 +181,21 @@ class Device(Options):
         return evidence_of(self.cost)
 
     def seconds(self, work: Workload) -> float:
-        """Seconds of a workload: its steps, and what is moved besides."""
+        """Seconds of a workload: its steps, and what is tested and moved besides."""
         try:
             steps_s = self.cost.seconds(work)
+            if work.tested:
+                steps_s += self._test_s(work.test)
         except CostError as error:
             raise CostError(f"device '{self.name}' {error}") from error
         return steps_s + work.moved_bytes / self.memory_rate.value
+
+    def _test_s(self, work: Workload) -> float:
+        """Seconds of forward passes; without figures for them, a third of a training's steps."""
+        try:
+            return self.cost.seconds(work)
+        except CostError:
+            return self.cost.seconds(replace(work, passes=Passes.TRAIN)) / 3
 
     def needed_bytes(self, work: Workload) -> float:
         """Memory at the worst moment: the work's, and what is taken before, where that is known."""

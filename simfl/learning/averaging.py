@@ -40,7 +40,7 @@ def masked_mean(
         weights: as many, not negative.
         otherwise: entries that nobody has, or nobody with a weight.
 
-    Source: Bibikar et al. 2022 (FedDST), section 3, and its public code.
+    Source: Bibikar et al. 2022 (FedDST), section 3, and its public code; LotteryFL's public code.
 
     >>> import torch
     >>> ones, first = torch.ones(2), torch.tensor([1.0, 0.0])

@@ -1,4 +1,4 @@
-"""Accuracy and loss on the test set."""
+"""Accuracy and loss on the test set, or on other samples."""
 
 from simfl.learning.network import loss_of
 from simfl.learning.problem import ClientData, Problem
@@ -7,9 +7,9 @@ from simfl.learning.state import ModelState, Score
 _BATCH = 2000
 
 
-def evaluate(problem: Problem, state: ModelState) -> Score:
-    """Score a model on the whole test set."""
-    net, test = problem.network(state.tensors.layout), problem.test
+def evaluate(problem: Problem, state: ModelState, data: ClientData | None = None) -> Score:
+    """Score a model on the whole test set, or on other samples."""
+    net, test = problem.network(state.tensors.layout), problem.test if data is None else data
     right, total_loss = 0, 0.0
     net.load([state.tensors.flat])
     pairs = zip(test.inputs.split(_BATCH), test.targets.split(_BATCH), strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import networkx as nx
@@ -68,4 +68,13 @@ class RunProtocol(Protocol):
         """
 
 
-__all__ = ["ProtocolOptions", "Received", "Run", "RunProtocol"]
+def messages(
+    run: Run, algorithm: AnyAlgorithm, state: Artifact[Any], to: Sequence[Node]
+) -> list[Artifact[Any]]:
+    """What some nodes are sent of a state: one promise for all, unless the algorithm addresses."""
+    if algorithm.addresses:
+        return [run.promise(algorithm.share, state, run.participant(node)) for node in to]
+    return [run.promise(algorithm.share, state)] * len(to)
+
+
+__all__ = ["ProtocolOptions", "Received", "Run", "RunProtocol", "messages"]

@@ -16,7 +16,7 @@ from simfl.events.activity import Activity, parallel
 from simfl.events.node import Node
 from simfl.memo import Received
 from simfl.options import Positive
-from simfl.protocols.base import ProtocolOptions, Run, RunProtocol
+from simfl.protocols.base import ProtocolOptions, Run, RunProtocol, messages
 from simfl.registry import PROTOCOLS
 from simfl.work import Turn
 
@@ -43,8 +43,8 @@ def neighborhood(run: Run, algorithm: AnyAlgorithm, options: NeighborhoodOptions
         for r in range(1, options.rounds + 1):
             turn = Turn(node.index, r)
             state = yield from node.compute(algorithm.train, state, turn, round=r)
-            message = run.promise(algorithm.share, state)
-            for neighbor in neighbors:
+            sent = messages(run, algorithm, state, neighbors)
+            for neighbor, message in zip(neighbors, sent, strict=True):
                 run.env.process(node.send(neighbor, message, tag=r, round=r))
             received = []
             for neighbor in neighbors:

@@ -13,7 +13,7 @@ from simfl.events.activity import Activity, parallel
 from simfl.events.node import Node
 from simfl.memo import Artifact, Received
 from simfl.options import Positive
-from simfl.protocols.base import ProtocolOptions, Run, RunProtocol
+from simfl.protocols.base import ProtocolOptions, Run, RunProtocol, messages
 from simfl.registry import PROTOCOLS
 from simfl.work import Turn
 
@@ -52,8 +52,8 @@ def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) 
 
     for t in range(1, options.rounds + 1):
         cohort = run.sample(options.cohort, t)
-        message = run.promise(algorithm.share, model)
-        updates = yield from parallel(run.env, (visit(c, t, message) for c in cohort))
+        pairs = zip(cohort, messages(run, algorithm, model, cohort), strict=True)
+        updates = yield from parallel(run.env, (visit(c, t, message) for c, message in pairs))
         model = yield from server.compute(algorithm.aggregate, model, tuple(updates), round=t)
         run.observe(t, model)
 

@@ -1,11 +1,14 @@
 """Masks: which entries of a tensor stay. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from simfl.tensors import Layout, Masks, NamedTensors
+
+_BIT: Final = torch.arange(8, dtype=torch.uint8)
 
 
 def full(layout: Layout, device: torch.device | str = "cpu") -> Masks:
@@ -95,3 +98,22 @@ def _first_of(mask: Tensor, score: Tensor, count: int) -> Tensor:
     out = torch.zeros_like(mask)
     out.view(-1)[ranked.argsort(descending=True, stable=True)[:count]] = 1
     return out
+
+
+def to_bits(masks: Masks) -> Tensor:
+    """A bit for each entry: uint8, (entries / 8,), for masks that are held in great numbers."""
+    flat = masks.flat.cpu().to(torch.uint8)
+    whole = torch.zeros(-(-len(flat) // 8) * 8, dtype=torch.uint8)
+    whole[: len(flat)] = flat
+    return (whole.view(-1, 8) << _BIT).sum(1, dtype=torch.uint8)
+
+
+def from_bits(layout: Layout, bits: Tensor, device: torch.device | str = "cpu") -> Masks:
+    """The masks that `to_bits` packed.
+
+    >>> masks = Masks(Layout(("a",), ((9,),)), torch.tensor([1.0, 0, 0, 1, 1, 0, 1, 0, 1]))
+    >>> to_bits(masks).tolist(), from_bits(masks.layout, to_bits(masks)).flat.equal(masks.flat)
+    ([89, 1], True)
+    """
+    flat = (bits.unsqueeze(1) >> _BIT).bitwise_and_(1).view(-1)[: layout.size]
+    return Masks(layout, flat.float().to(device))

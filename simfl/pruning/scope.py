@@ -124,11 +124,18 @@ def random_masks(
     shapes: Mapping[str, Sequence[int]], densities: Mapping[str, float], generator: torch.Generator
 ) -> MaskViews:
     """Masks that keep a share of each tensor at random, rounded down."""
+    counts = {name: int(densities[name] * prod(shape)) for name, shape in shapes.items()}
+    return masks_of(shapes, counts, generator)
+
+
+def masks_of(
+    shapes: Mapping[str, Sequence[int]], counts: Mapping[str, int], generator: torch.Generator
+) -> MaskViews:
+    """Masks that keep so many entries of each tensor at random."""
     masks = {}
     for name, shape in shapes.items():
         size = prod(shape)
         mask = torch.zeros(size)
-        kept = int(densities[name] * size)
-        mask[torch.randperm(size, generator=generator)[:kept]] = 1
+        mask[torch.randperm(size, generator=generator)[: counts[name]]] = 1
         masks[name] = mask.view(*shape)
     return masks
