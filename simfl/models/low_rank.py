@@ -1,10 +1,10 @@
 """A network whose weights are Hadamard products of low-rank weights, composed in each forward pass.
 
 Of a matrix, (X1 Y1') * (X2 Y2'); of a kernel, the same with a core of (rank, rank, window) between
-X and Y. Only the factors are parameters: they are stored, trained and sent. The products that
-compose the weight are counted, once a step.
+X and Y. Optionally both halves go through tanh first. Only the factors are parameters: they are
+stored, trained and sent. The products that compose the weight are counted, once a step.
 
-Source: Hyeon-Woo et al. 2022 (FedPara), Propositions 1 and 3.
+Source: Hyeon-Woo et al. 2022 (FedPara), Propositions 1 and 3; supplement B for tanh.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Drawn = Literal["scaled", "public_code"]
 
 
 def low_rank(
-    architecture: Architecture, ratio: float, *, ratio_of: RatioOf, drawn: Drawn
+    architecture: Architecture, ratio: float, *, ratio_of: RatioOf, drawn: Drawn, tanh: bool = False
 ) -> Architecture:
     """The architecture with factors for the weights of its layers.
 
@@ -37,10 +37,11 @@ def low_rank(
         ratio: how large the factors are, in [0, 1].
         ratio_of: see `rank_of`.
         drawn: see `LowRank.draw`.
+        tanh: whether both halves of a weight go through it.
     """
     return declare(
         f"{architecture.name} of factors",
-        _LowRanked(architecture, ratio, ratio_of, drawn),
+        _LowRanked(architecture, ratio, ratio_of, drawn, tanh),
         architecture.options,
         classes=architecture.classes,
         sample_shape=architecture.sample_shape,
@@ -62,7 +63,7 @@ def rank_of(shape: Sequence[int], ratio: float, ratio_of: RatioOf) -> int:
 
     Of ``ranks``, the paper's: (1 - ratio) r_min + ratio r_max, where r_min is the least with which
     the composed weight can have full rank, and r_max the largest whose factors have no more entries
-    than the weight. Rounded down: assumed, so that a ratio below 1 stays below.
+    than the weight. Rounded to the nearest: the text does not say, but its Table 5 comes out so.
 
     Of ``parameters``, the public code's: as many entries as that share of the weight's, rounded up,
     and at least the roots of outputs and inputs.
@@ -80,7 +81,7 @@ def rank_of(shape: Sequence[int], ratio: float, ratio_of: RatioOf) -> int:
     least, most = ceil(sqrt(min(outputs, inputs))), int(_root(shape, prod(shape)))
     while factors_size(shape, most + 1) <= prod(shape):
         most += 1  # the root was rounded
-    return int((1 - ratio) * least + ratio * most)
+    return round((1 - ratio) * least + ratio * most)
 
 
 def _root(shape: Sequence[int], entries: float) -> float:
@@ -100,13 +101,16 @@ class LowRank(nn.Module):
         rank: R, of both halves.
         bias: whether there is one.
         drawn: how the factors are drawn.
+        tanh: whether both halves go through it.
     """
 
     bias: nn.Parameter | None
 
-    def __init__(self, shape: tuple[int, ...], rank: int, *, bias: bool, drawn: Drawn) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], rank: int, *, bias: bool, drawn: Drawn, tanh: bool = False
+    ) -> None:
         super().__init__()
-        self.shape, self.rank, self.drawn = shape, rank, drawn
+        self.shape, self.rank, self.drawn, self.tanh = shape, rank, drawn, tanh
         for half in "12":
             if len(shape) > 2:
                 core = torch.empty(rank, rank, *shape[2:])
@@ -120,15 +124,18 @@ class LowRank(nn.Module):
 
         ``scaled``: factors of one variance, so that the composed weight has that of a whole one.
         With f factors a half, each of whose entries sums R^(f - 1) products, it is
-        (R^(f - 1) s^(2 f))^2. ``public_code``: He's for each factor by itself, with the fans of how
+        (R^(f - 1) s^(2 f))^2; what tanh takes from a half, which is taken for normal, is made up
+        for. ``public_code``: He's for each factor by itself, with the fans of how
         it is stored there; the composed weight is far smaller then, and needs batch normalisation.
 
         Source: He et al. 2015; the notebook of Hyeon-Woo et al. 2022, for convolutions; for
         matrices, which it has not, the same without a core.
         """
         bound, of_half = bound_of(self.shape, init), self._of_half(1)
-        variance, summed = bound**2 / 3, self.rank ** (len(of_half) - 1)
-        deviation = (sqrt(variance) / summed) ** (1 / (2 * len(of_half)))
+        square, summed = bound / sqrt(3), self.rank ** (len(of_half) - 1)
+        if self.tanh:
+            square = _before_tanh(square)
+        deviation = (square / summed) ** (1 / (2 * len(of_half)))
         for factor in (*of_half, *self._of_half(2)):
             if self.drawn == "public_code":
                 # sides are stored (R, side) there, and PyTorch's fan in is all but the first
@@ -144,14 +151,32 @@ class LowRank(nn.Module):
     def _half(self, number: int) -> Tensor:
         """W1 or W2: (outputs, inputs x window)."""
         *core, x, y = self._of_half(number)
-        if not core:
-            return x @ y.T
-        by_outputs = (x @ core[0].flatten(1)).view(len(x), self.rank, -1)
-        return torch.matmul(y, by_outputs).flatten(1)
+        if core:
+            by_outputs = (x @ core[0].flatten(1)).view(len(x), self.rank, -1)
+            half = torch.matmul(y, by_outputs).flatten(1)
+        else:
+            half = x @ y.T
+        return half.tanh() if self.tanh else half
 
     def _of_half(self, number: int) -> list[Tensor]:
         names = ("core", "x", "y") if len(self.shape) > 2 else ("x", "y")
         return [self.get_parameter(f"{name}{number}") for name in names]
+
+
+def _before_tanh(square: float) -> float:
+    """The variance of a normal number whose tanh has that mean square, which is below 1.
+
+    >>> round(_before_tanh(0.01), 4), round(_before_tanh(0.3), 2)
+    (0.0102, 0.59)
+    """
+    at = torch.linspace(-8, 8, 1601, dtype=torch.float64)
+    weights = torch.exp(-(at**2) / 2)
+    low, high = 0.0, 1e4
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = float((weights * (at * sqrt(middle)).tanh() ** 2).sum() / weights.sum())
+        low, high = (middle, high) if found < square else (low, middle)
+    return low
 
 
 class LowRankLinear(LowRank):
@@ -169,10 +194,12 @@ class LowRankConv2d(LowRank):
         like: the convolution in whose place it is; its window, stride and padding stay.
         rank: R.
         drawn: how the factors are drawn.
+        tanh: whether both halves go through it.
     """
 
-    def __init__(self, like: nn.Conv2d, rank: int, *, drawn: Drawn) -> None:
-        super().__init__(tuple(like.weight.shape), rank, bias=like.bias is not None, drawn=drawn)
+    def __init__(self, like: nn.Conv2d, rank: int, *, drawn: Drawn, tanh: bool = False) -> None:
+        shape, bias = tuple(like.weight.shape), like.bias is not None
+        super().__init__(shape, rank, bias=bias, drawn=drawn, tanh=tanh)
         self.stride, self.padding, self.dilation = like.stride, like.padding, like.dilation
 
     def forward(self, input: Tensor) -> Tensor:
@@ -190,6 +217,7 @@ class _LowRanked:
     ratio: float
     ratio_of: RatioOf
     drawn: Drawn
+    tanh: bool
 
     def __call__(self) -> nn.Module:
         module = self.original.build()
@@ -211,5 +239,6 @@ class _LowRanked:
         if rank < 1 or factors_size(shape, rank) > prod(shape):
             return None
         if isinstance(whole, nn.Conv2d):
-            return LowRankConv2d(whole, rank, drawn=self.drawn)
-        return LowRankLinear(shape, rank, bias=whole.bias is not None, drawn=self.drawn)
+            return LowRankConv2d(whole, rank, drawn=self.drawn, tanh=self.tanh)
+        bias = whole.bias is not None
+        return LowRankLinear(shape, rank, bias=bias, drawn=self.drawn, tanh=self.tanh)

@@ -17,12 +17,12 @@ def test_its_factors_are_counted_by_hand(make_problem: MakeProblem) -> None:
     algorithm = built("fedpara", make_problem(), ratio=0.3)
     # 16 -> 300: ranks between 4 and 4800 // 632 = 7; 300 -> 100: between 10 and 37
     sizes = {t.name: t.shape for t in algorithm.forecast().tensors}
-    assert sizes["fc1.x1"] == sizes["fc1.x2"] == (300, 4)
-    assert sizes["fc1.y1"] == sizes["fc1.y2"] == (16, 4)
+    assert sizes["fc1.x1"] == sizes["fc1.x2"] == (300, 5)
+    assert sizes["fc1.y1"] == sizes["fc1.y2"] == (16, 5)
     assert sizes["fc2.x1"] == (100, 18)
     assert sizes["fc2.y2"] == (300, 18)
     assert sizes["fc3.weight"] == (3, 100)
-    total = 2 * 4 * 316 + 300 + 2 * 18 * 400 + 100 + 303
+    total = 2 * 5 * 316 + 300 + 2 * 18 * 400 + 100 + 303
     assert algorithm.forecast().size == algorithm.problem.parameters == total
 
 
@@ -67,7 +67,7 @@ def test_composing_is_paid_once_a_step(make_problem: MakeProblem) -> None:
     algorithm = built("fedpara", make_problem(), ratio=0.3)
     work = algorithm.work["train"](algorithm, algorithm.forecast(), Turn(0, 1))
     whole = 12 * (16 * 300 + 300 * 100 + 100 * 3)
-    composing = 3 * 2 * (4 * 16 * 300 + 18 * 300 * 100)
+    composing = 3 * 2 * (5 * 16 * 300 + 18 * 300 * 100)
     assert work.macs == whole + composing
     assert {layer.storage for layer in work.layers} == {Storage.DENSE}
     assert sum(layer.nonzero for layer in work.layers if layer.keeps_weight) == 300
@@ -81,7 +81,7 @@ def test_ratios_of_ranks_and_of_parameters_differ(make_problem: MakeProblem) -> 
     problem = make_problem()
     by_ranks = built("fedpara", problem, ratio=0.5)
     by_parameters = built("fedpara", problem, ratio=0.5, ratio_of="parameters")
-    assert by_ranks.problem.layout.shape_of["fc2.x1"] == (100, 23)
+    assert by_ranks.problem.layout.shape_of["fc2.x1"] == (100, 24)
     # 15,000 of 30,000 entries, over 2 x 400 for each rank
     assert by_parameters.problem.layout.shape_of["fc2.x1"] == (100, 19)
     # the root of 300 is more than a share of 4,800 allows
