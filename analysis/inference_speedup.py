@@ -17,8 +17,7 @@ the next. Whether it does hangs on the order of its blocks, not on counts; no de
 AutoPrune's own networks are what is asked about. The others are drawn by a seed, widths and what is
 pruned of them too, so that the answer does not rest on two networks. None of them is among the
 cases of a profile (`simfl/profile/cases.py`), and nothing of a device file is fitted to what is
-measured here. Seed 0 was looked at while the compact model learnt of whole blocks of channels and
-of unfolding; other seeds were not.
+measured here. Seed 0 showed what the heap does; other seeds were looked at when all stood.
 """
 
 from __future__ import annotations

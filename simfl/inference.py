@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from simfl.cost.compact import Compact
 from simfl.cost.device import Device
@@ -296,13 +296,18 @@ def _module(module: nn.Module, sample_shape: tuple[int, ...]) -> Network:
         replace(
             n,
             storage=Storage.DENSE,
-            nonzero=int(values[n.name].count_nonzero()) if n.name in values else n.nonzero,
+            nonzero=_stored(values[n.name]) if n.name in values else n.nonzero,
         )
         if n.weights
         else n
         for n in work.layers
     )
     return Network(name=work.model, layers=layers)
+
+
+def _stored(values: Tensor) -> int:
+    """Entries that are not zero; all of them where there are only shapes."""
+    return values.numel() if values.is_meta else int(values.count_nonzero())
 
 
 def _counted(architecture: Architecture) -> Network:
