@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from simfl.errors import OptionError
-from simfl.models.base import chain
-from simfl.models.shapes import reshape
+from simfl.models.base import chain, initialise
+from simfl.models.shapes import reshape, shaped
 from simfl.pruning.channels import Channels, Segment, channels_of
 from simfl.pruning.surgery import cut
+from simfl.registry import MODELS
 from simfl.tensors import NamedTensors
 
 SHAPE = (2, 12, 12)
@@ -216,3 +217,44 @@ def test_a_network_that_looks_at_its_data_is_refused() -> None:
 
     with pytest.raises(OptionError, match="channels of Looks cannot be followed"):
         channels_of(Looks(), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sample_shape"),
+    [
+        ("lenet5", (1, 28, 28)),
+        ("autoprune_conv", (1, 28, 28)),
+        ("autoprune_resnet", (3, 84, 84)),
+        ("autoprune_inception", (1, 28, 28)),
+        ("alexnet_cifar", (3, 32, 32)),
+        ("resnet18", (3, 32, 32)),
+    ],
+)
+def test_a_quarter_of_every_group_goes_from_networks_of_papers(
+    name: str, sample_shape: tuple[int, int, int]
+) -> None:
+    model = MODELS.get(name)
+    architecture = model.build(model.options(), classes=10, sample_shape=sample_shape)
+    module, stream = architecture.build(), torch.Generator().manual_seed(3)
+    initialise(module, architecture.init, stream)
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.running_mean.uniform_(-0.1, 0.1, generator=stream)
+                layer.running_var.uniform_(0.5, 2.0, generator=stream)
+                layer.bias.uniform_(-0.1, 0.1, generator=stream)
+    channels = channels_of(architecture.build(), sample_shape)
+    kept = {
+        number: torch.randperm(group.size, generator=stream)[: -(-3 * group.size // 4)].sort()[0]
+        for number, group in channels.groups.items()
+        if not group.whole
+    }
+    assert len(kept) >= 3 or name == "autoprune_conv"
+    whole = emptied(tensors_of(module), channels, kept)
+    smaller = cut(whole, channels, kept)
+    assert smaller.layout.size < 0.75 * whole.layout.size
+    inputs = torch.rand((2, *sample_shape), generator=stream)
+    before, after = (output(architecture.build, t, inputs) for t in (whole, smaller))
+    largest = max(1.0, float(before.abs().max()))
+    assert float((before - after).abs().max()) <= 1e-5 * largest
+    assert shaped(architecture, smaller.layout).operations != architecture.operations
