@@ -7,8 +7,8 @@ and every client and then the server prune by magnitude, to a schedule.
 
 Source: Lym et al. 2019, sections 3 and 4; Long et al. 2023 and its public code.
 
-Departs from the paper: a channel that is pruned is masked, not cut out of the network; its bytes
-are saved by a codec, its seconds are not.
+Departs from the paper: a channel is cut out of the network once no layer reads it; one that is zero
+itself, but read, stays under a mask, since its bias may go on.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from torch.func import functional_call
 
 from simfl.algorithms.base import CountRule, unforetold
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
-from simfl.errors import OptionError
+from simfl.errors import OptionError, ProtocolError
 from simfl.learning.network import loss_of
 from simfl.learning.problem import Problem
 from simfl.learning.sgd import Rule, Trained, Training
-from simfl.learning.state import ModelState, Turn
+from simfl.learning.state import ModelState, Payload, Received, Turn
 from simfl.objectives.base import Point, Term
 from simfl.objectives.group_lasso import GroupLasso
 from simfl.objectives.layer_norms import LayerNorms
 from simfl.options import Positive, Share
+from simfl.pruning.channels import Channels, channels_of
 from simfl.pruning.masks import over
 from simfl.pruning.schedules import cubic
 from simfl.pruning.scope import smallest_of_all
+from simfl.pruning.surgery import without_unread
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Masks
 from simfl.work import Kind, Storage
@@ -55,12 +57,15 @@ class PruneTrainOptions(FedAvgOptions):
         ratio: of ``channels``, the share of the lasso in the loss at the first step.
         threshold: of ``channels``, a channel goes when none of its weights is as large.
         prune_every: of ``channels``, rounds between two looks.
+        gone: of ``channels``, what has gone is ``cut`` out of the network, which needs a server; or
+            ``masked``, so that its bytes are saved by a codec, and its seconds are not.
     """
 
     spans_rounds: ClassVar[tuple[str, ...]] = ("horizon",)
     examples: ClassVar[Examples] = (
         {"horizon": 4, "penalty": 0.01},
         {"variant": "channels", "threshold": 0.2, "prune_every": 1},
+        {"variant": "channels", "threshold": 0.2, "prune_every": 1, "gone": "masked"},
     )
 
     variant: Literal["magnitude", "channels"] = "magnitude"
@@ -71,6 +76,7 @@ class PruneTrainOptions(FedAvgOptions):
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
     threshold: Annotated[float, Field(gt=0)] = 1e-4
     prune_every: Positive = 10
+    gone: Literal["cut", "masked"] = "cut"
 
 
 @ALGORITHMS.register("prunetrain", options=PruneTrainOptions)
@@ -120,6 +126,18 @@ class PruneTrain(AveragedSGD[PruneTrainOptions]):
         if mean.rounds % self.options.prune_every:
             return mean
         return self._without_small_channels(mean)
+
+    def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """Of channels, only where they are masked.
+
+        Raises:
+            ProtocolError: peers would cut different ones, and could not average any more.
+        """
+        if not self._by_magnitude and self.options.gone == "cut":
+            raise ProtocolError(
+                "prunetrain cuts channels at a server, and here are peers; set gone: masked"
+            )
+        return super().mix(state, received)
 
     def storage(self, kind: Kind, *, pruned: bool) -> Storage:
         """By magnitude no mask is at work while a client trains."""
@@ -186,4 +204,13 @@ class PruneTrain(AveragedSGD[PruneTrainOptions]):
             masks = Masks(masks.layout, masks.flat * state.masks.flat)
             if torch.equal(masks.flat, state.masks.flat):
                 return state
-        return state.under(masks)
+        smaller = state.under(masks)
+        if self.options.gone == "masked":
+            return smaller
+        tensors, left = without_unread(smaller.tensors, masks, self._channels)
+        return replace(smaller, tensors=tensors, masks=left)
+
+    @cached_property
+    def _channels(self) -> Channels:
+        architecture = self.problem.architecture
+        return channels_of(architecture.build(), architecture.sample_shape)

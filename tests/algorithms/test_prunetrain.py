@@ -2,7 +2,7 @@ import pytest
 import torch
 from rounds import SERVER, MakeProblem, built, one_round
 
-from simfl.errors import OptionError
+from simfl.errors import OptionError, ProtocolError
 from simfl.learning.state import Received, Turn
 from simfl.objectives.base import Point
 
@@ -57,7 +57,7 @@ def test_the_lassos_gradient_is_autograds(make_problem: MakeProblem) -> None:
 
 
 def test_channels_without_weights_go_for_good(make_problem: MakeProblem) -> None:
-    algorithm = built("prunetrain", make_problem(), **CHANNELS)
+    algorithm = built("prunetrain", make_problem(), **CHANNELS, gone="masked")
     state = algorithm.initial()
     flat = state.tensors.flat.clone()
     views = state.tensors.layout.views(flat)
@@ -72,6 +72,36 @@ def test_channels_without_weights_go_for_good(make_problem: MakeProblem) -> None
     assert settled.masks.views["fc3.weight"].any(1).all()
     trained = algorithm.train(settled, Turn(0, 3))
     assert not trained.tensors["fc1.weight"][7].any()
+
+
+def test_channels_that_nobody_reads_are_cut_out(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    cutting = built("prunetrain", problem, **CHANNELS)
+    masking = built("prunetrain", problem, **CHANNELS, gone="masked")
+    state = cutting.initial()
+    flat = state.tensors.flat.clone()
+    views = state.tensors.layout.views(flat)
+    views["fc1.weight"][7] = 0.01  # goes, but is read: its bias may go on
+    views["fc2.weight"][:, 9] = 0.0
+    views["fc3.weight"][:, 3] = 0.0
+    small = state.__class__(tensors=type(state.tensors)(state.tensors.layout, flat), rounds=2)
+    cut, masked = cutting.settle(small), masking.settle(small)
+    shapes = cut.tensors.layout.shape_of
+    assert shapes["fc1.weight"] == (299, 16)
+    assert shapes["fc2.weight"] == (99, 299)
+    assert shapes["fc3.weight"] == (3, 99)
+    assert not cut.masks.views["fc1.weight"][7].any()
+    assert cutting.score(cut).loss == pytest.approx(masking.score(masked).loss, abs=1e-6)
+    trained = cutting.train(cut, Turn(0, 3))
+    assert not trained.tensors["fc1.weight"][7].any()
+    works = [
+        algorithm.training(settled.manifest(), steps=1, samples=1).macs
+        for algorithm, settled in ((cutting, cut), (masking, masked))
+    ]
+    assert works == [299 * 16 + 99 * 299 + 3 * 99, 300 * 16 + 100 * 300 + 3 * 100]
+    who = problem.participants
+    with pytest.raises(ProtocolError, match="set gone: masked"):
+        cutting.mix(cut, (Received(cutting.share(cut), who[1]),))
 
 
 def test_options_that_do_not_fit(make_problem: MakeProblem) -> None:
