@@ -22,6 +22,7 @@ from simfl.options import Share
 from simfl.pruning.masks import applied, over, support
 from simfl.pruning.scope import MaskViews, Weights, rows_of_each, smallest_of_all, smallest_of_each
 from simfl.registry import ALGORITHMS
+from simfl.tensors import Masks, NamedTensors
 from simfl.work import Kind, Storage
 
 _WAYS: Mapping[str, Callable[[Weights, float], MaskViews]] = {
@@ -84,10 +85,13 @@ class ClientPruning(AveragedSGD[ClientPruningOptions]):
 
     def end(self, state: ModelState, turn: Turn, trained: Trained) -> ModelState:
         """Prune what was trained; what is zero is not sent."""
-        tensors = trained.tensors
+        pruned = applied(trained.tensors, self.masks_of(trained.tensors))
+        return self._sparse(replace(state, tensors=pruned))
+
+    def masks_of(self, tensors: NamedTensors) -> Masks:
+        """What the method leaves of a model."""
         weights = {name: tensors[name] for name in self._pruned}
-        views = _WAYS[self.options.method](weights, self.options.rate)
-        return self._sparse(replace(state, tensors=applied(tensors, over(tensors.layout, views))))
+        return over(tensors.layout, _WAYS[self.options.method](weights, self.options.rate))
 
     def settle(self, mean: ModelState) -> ModelState:
         """Zero is what was zero in all updates."""
