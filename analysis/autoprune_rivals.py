@@ -56,7 +56,9 @@ SYSTEMS = {
     "fedpm": System("fedpm", 61.29, ("learning.local.learning_rate=0.1",)),
     "fedpara": System("fedpara, ratio: 0.3, ratio_of: parameters", 65.52),
     "prunefl": System(
-        "prunefl_adaptive, server_samples: 100, server_passes: 100, server_every: 10", 57.09
+        "prunefl_adaptive, server_samples: 100, server_passes: 100, server_every: 10, "
+        "matrices: masked",
+        57.09,
     ),
     "flash": System("flash, variant: spdst, density: 0.3", 65.39),
     "feddst": System(f"feddst, sparsity: {SPARSITY}, horizon: 100", 52.34),

@@ -59,6 +59,8 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
         horizon: of a schedule.
         initial_sparsity: where a schedule begins.
         final_sparsity: where a schedule ends.
+        matrices: a client holds what is left of them ``sparse``, as the journal's do; or ``masked``,
+            for devices that have no sparse kernels.
         server_samples: of the first client, that the server holds for the initial pruning.
         server_passes: over them, at most.
         server_every: passes between two choices; it ends early after five in a row that change the
@@ -74,6 +76,7 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
             "importance": "last_step",
             "server_passes": 0,
             "reconfigure_every": 1,
+            "matrices": "masked",
         },
     )
 
@@ -87,6 +90,7 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
     horizon: Positive | None = None
     initial_sparsity: Share = 0.5
     final_sparsity: Share = 0.9
+    matrices: Literal["sparse", "masked"] = "sparse"
     server_samples: Positive = 200
     server_passes: Annotated[int, Field(ge=0)] = 1000
     server_every: Positive = 50
@@ -304,7 +308,8 @@ class PruneFLAdaptive(AveragedSGD[PruneFLAdaptiveOptions]):
         """As the journal's clients: pruned matrices are sparse, pruned convolutions masked."""
         if not pruned:
             return Storage.DENSE
-        return Storage.COO if kind is Kind.LINEAR else Storage.MASKED
+        sparse = kind is Kind.LINEAR and self.options.matrices == "sparse"
+        return Storage.COO if sparse else Storage.MASKED
 
     @property
     def bytes_per_weight(self) -> int:
