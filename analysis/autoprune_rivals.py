@@ -9,8 +9,9 @@ AutoPrune's Conv (56,126 parameters) on FEMNIST's writers, 10 of 101 a round, 20
 local epoch in batches of 32, by Adam at 0.01 (the best of 0.001, 0.003 and 0.01 for FedAvg after 50
 rounds; FedPM's scores at 0.1, as in its public code). Who prunes to a given size prunes to
 AutoPrune's in the paper, 30 % of the weights. Messages are encoded by `values_only`, with bitmaps
-where masks are news. Accuracy is the global model's on the test set, also of LotteryFL, whose
-models are personal. Seconds are of 10 Pixel 3 a round behind LTE, and timed again on Raspberry Pi
+where masks are news. Accuracy is the global model's on the test set, also of LotteryFL; its
+models are personal, and `lotteryfl-personal` is the mean of twenty clients' own, each on the test
+samples of the classes that the client holds. Seconds are of 10 Pixel 3 a round behind LTE, and timed again on Raspberry Pi
 4: the same training.
 """
 
@@ -29,7 +30,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 SPARSITY = 0.7
-TARGETS = (0.5, 0.6)
+TARGETS = (0.3, 0.4)
 PI4 = "platform.devices={server: {model: g3s_xlarge}, pi4: {model: pi4, count: 101}}"
 
 
@@ -53,6 +54,7 @@ SYSTEMS = {
     "autoprune": System("autoprune, k: 2.2, weights: keep", 74.22),
     "autoprune-reinit": System("autoprune, k: 2.2, weights: reinit", 74.22),
     "lotteryfl": System("lotteryfl, target: 0.3, evaluate: global", 58.69),
+    "lotteryfl-personal": System("lotteryfl, target: 0.3", 58.69),
     "fedpm": System("fedpm", 61.29, ("learning.local.learning_rate=0.1",)),
     "fedpara": System("fedpara, ratio: 0.3, ratio_of: parameters", 65.52),
     "prunefl": System(
