@@ -9,10 +9,10 @@ AutoPrune's Conv (56,126 parameters) on FEMNIST's writers, 10 of 101 a round, 20
 local epoch in batches of 32, by Adam at 0.01 (the best of 0.001, 0.003 and 0.01 for FedAvg after 50
 rounds; FedPM's scores at 0.1, as in its public code). Who prunes to a given size prunes to
 AutoPrune's in the paper, 30 % of the weights. Messages are encoded by `values_only`, with bitmaps
-where masks are news. Accuracy is the global model's on the test set, also of LotteryFL; its
-models are personal, and `lotteryfl-personal` is the mean of twenty clients' own, each on the test
-samples of the classes that the client holds. Seconds are of 10 Pixel 3 a round behind LTE, and timed again on Raspberry Pi
-4: the same training.
+where masks are news. Accuracy is the global model's on the test set, also of LotteryFL; its models
+are personal, and `lotteryfl-personal` is the mean of twenty clients' own, each on the test samples
+of the classes that the client holds. Seconds are of 10 Pixel 3 a round behind LTE, and timed again
+on Raspberry Pi 4: the same training.
 """
 
 from __future__ import annotations
