@@ -311,7 +311,7 @@ def test_ctrl_c_leaves_one_line_no_process_and_a_trace_to_resume(tmp_path: Path)
         time.sleep(0.05)
     assert len(in_group(process.pid)) == 3
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=20)
+    said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == ("", f"interrupted; go on with: simfl resume {path}\n")
     assert in_group(process.pid) == []

@@ -150,6 +150,7 @@ def within(sizes: Tensor, k: float) -> Tensor:
 
     Source: Nguyen et al. 2025, Algorithm 1, lines 5 to 14; the deviation is the population's.
 
+    >>> import torch
     >>> within(torch.tensor([1.0, 1.0, 1.0, 1.0, 9.0]), 1.5).tolist()
     [True, True, True, True, False]
     """

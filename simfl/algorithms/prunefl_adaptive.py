@@ -59,7 +59,7 @@ class PruneFLAdaptiveOptions(FedAvgOptions):
         horizon: of a schedule.
         initial_sparsity: where a schedule begins.
         final_sparsity: where a schedule ends.
-        matrices: a client holds what is left of them ``sparse``, as the journal's do; or ``masked``,
+        matrices: a client holds what is left of them ``sparse``, as in the journal; or ``masked``,
             for devices that have no sparse kernels.
         server_samples: of the first client, that the server holds for the initial pruning.
         server_passes: over them, at most.
