@@ -9,8 +9,9 @@ server takes the layers' densities from their masks, and of each layer the large
 Source: Babakniya et al. 2023, stages 1 and 2; its public code.
 
 Departs from the public code: masks have exactly as many entries as the density says, where the code
-draws each entry by itself; what a layer cannot hold the others get, where there it is lost; and of
-densities below the target the server makes the target, where the code leaves them. The server's
+draws each entry by itself; what a layer cannot hold the others get, where there it is lost; a move
+drops int(rate x n) of n weights, where the code rounds up; a turn of a single step has no move; and
+of densities below the target the server makes the target, where the code leaves them. The server's
 model of ``jmwst`` is evaluated under its new mask; the code evaluates the mean before it takes one.
 That a client of stage 1 sends the densities of its layers and nothing else is assumed: the server
 has no use for more.

@@ -191,7 +191,7 @@ class Device(Options):
         return steps_s + work.moved_bytes / self.memory_rate.value
 
     def _test_s(self, work: Workload) -> float:
-        """Seconds of forward passes; without figures for them, a third of a training's steps."""
+        """Seconds of forward passes; without figures for them, a third of a training's: assumed."""
         try:
             return self.cost.seconds(work)
         except CostError:

@@ -1,5 +1,6 @@
 """FLASH on the toy data; what all algorithms have in common is in the contract suite."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,13 +89,57 @@ def test_with_jmwst_masks_move_and_keep_their_number(make_problem: MakeProblem) 
     assert {sum(kept(r.payload.masks)) for r in received} == {round(0.2 * TOTAL)}
     assert sum(kept(moving.masks)) == round(0.2 * TOTAL)
     assert not torch.equal(moving.masks.flat, model.masks.flat)
-    # the largest of each layer stay
     for name in WEIGHTS:
-        weight, mask = moving.tensors[name], moving.masks.views[name]
-        assert int((weight[mask == 1] != 0).sum()) <= int(mask.sum())
-        assert not weight[mask == 0].any()
+        # as many as the clients have in the mean, to an entry; and of their mean the largest
+        counts = [float(r.payload.masks.views[name].sum()) for r in received]
+        mask = moving.masks.views[name]
+        assert abs(int(mask.sum()) - sum(counts) / 4) <= 1
+        mean = torch.stack([r.payload.tensors[name] for r in received]).mean(0)
+        # a layer may be full
+        dropped = mean[mask == 0].abs().tolist()
+        assert max(dropped, default=0.0) <= float(mean[mask == 1].abs().min())
+        assert torch.allclose(moving.tensors[name], mean * mask, atol=1e-7)
     still, _ = one_round(algorithm, moving, 3)
     assert torch.equal(still.masks.flat, moving.masks.flat)
+
+
+def test_the_mean_is_over_all_or_over_those_who_have_a_weight(make_problem: MakeProblem) -> None:
+    means = {}
+    for mean in ("all", "holders"):
+        algorithm = flash(make_problem, "jmwst", mean=mean, update_every=5)
+        model, _ = one_round(algorithm, algorithm.initial(), 1)
+        _, received = one_round(algorithm, model, 2)
+        # in a round in which no mask is due, so that the mean is seen as it is
+        still = algorithm.aggregate(replace(model, rounds=2), received)
+        means[mean] = still.tensors.flat
+    sums = torch.stack([r.payload.tensors.flat for r in received]).sum(0)
+    having = torch.stack([r.payload.masks.flat for r in received]).sum(0)
+    assert {0.0, 1.0, 4.0} < set(having.tolist())
+    assert torch.allclose(means["all"], sums / 4, atol=1e-7)
+    assert torch.allclose(means["holders"], sums / having.clamp(min=1), atol=1e-7)
+
+
+def test_masks_move_between_epochs_and_in_the_middle_of_one(make_problem: MakeProblem) -> None:
+    algorithm = flash(make_problem, "jmwst", update_every=2)
+    # 15 samples in batches of 4: epochs of 4 steps
+    assert algorithm.ends(8, Turn(0, 1)) == [4, 8]
+    assert algorithm.ends(3, Turn(0, 2)) == [2, 3]
+    assert algorithm.ends(9, Turn(0, 4)) == [4, 8, 9]
+    assert algorithm.ends(3, Turn(0, 3)) == [3]
+    assert flash(make_problem).ends(3, Turn(0, 2)) == [3]
+
+
+def test_parts_of_a_turn_follow_each_other(make_problem: MakeProblem) -> None:
+    """Without moves a turn in parts is the turn in one: batches, rate and momentum go on."""
+    problem = make_problem(momentum=0.9, steps=None, epochs=3)
+    parts, whole = (
+        built("flash", problem, variant=variant, density=0.2, prune_rate=0)
+        for variant in ("jmwst", "spdst")
+    )
+    state = parts.adopt(None, Received(parts.share(parts.initial()), SERVER))
+    turn = Turn(1, 2)
+    assert len(parts.ends(12, turn)) == 3
+    assert torch.equal(parts.train(state, turn).tensors.flat, whole.train(state, turn).tensors.flat)
 
 
 def test_the_first_turn_is_charged_with_its_own_epochs(make_problem: MakeProblem) -> None:

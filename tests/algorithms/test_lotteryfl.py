@@ -9,11 +9,16 @@ from rounds import SERVER, MakeProblem, built
 
 from simfl.codecs.values_only import ValuesOnly, ValuesOnlyOptions
 from simfl.errors import ProtocolError
+from simfl.learning.evaluate import evaluate
+from simfl.learning.problem import ClientData
 from simfl.learning.state import Received
+from simfl.partitions.base import Partition
+from simfl.partitions.pathological import PathologicalOptions
 from simfl.pruning.masks import full, over
-from simfl.work import Turn
+from simfl.work import Passes, Turn
 
 WEIGHTS = ("fc1.weight", "fc2.weight", "fc3.weight")
+ONE_CLASS = Partition(name="pathological", options=PathologicalOptions(classes=1))
 
 
 def visit(algorithm: Any, model: Any, client: int, round: int, before: Any = None) -> Any:
@@ -137,6 +142,40 @@ def test_personal_and_global_accuracy_are_different_questions(make_problem: Make
     assert personal.personal(model, 0).masks.flat.sum() < masks.flat.sum()
     assert personal.score(model) != everybody.score(model)
     assert personal.personal(model, 99) is model
+
+
+def test_personal_accuracy_is_the_mean_over_those_who_took_part(make_problem: MakeProblem) -> None:
+    """Of each under its last mask, on the test samples of the classes that it holds."""
+    problem = make_problem(partition=ONE_CLASS, clients=3)
+    algorithm = built("lotteryfl", problem, threshold=0.0, evaluated=3)
+    model = algorithm.initial()
+    # nobody took part: the initial weights on the test set
+    assert algorithm.score(model) == evaluate(problem, model)
+    left, right = torch.zeros(300, 16), torch.zeros(300, 16)
+    left[:, :8] = right[:, 8:] = 1
+    states = {0: masked(algorithm, model, fc1__weight=left)}
+    states[2] = masked(algorithm, model, fc1__weight=right)
+    model = algorithm.aggregate(model, received(algorithm, states))
+    found = []
+    for client in (0, 2):
+        [label] = set(problem.data_of(client).targets.tolist())
+        own = problem.test.targets == label
+        data = ClientData(problem.test.inputs[own], problem.test.targets[own])
+        found.append(evaluate(problem, model.under(states[client].masks), data).loss)
+    assert found[0] != found[1]
+    assert algorithm.score(model).loss == pytest.approx(sum(found) / 2, rel=1e-9)
+
+
+def test_a_turn_is_charged_with_the_trial_and_with_pruning(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    manifest = built("fedavg", problem).initial().manifest()
+    # 15 samples held
+    for tried, tested in ((6, 6), (80, 15)):
+        algorithm = built("lotteryfl", problem, tried=tried)
+        work = algorithm.work["train"](algorithm, manifest, Turn(0, 1))
+        assert (work.tested, work.samples, work.steps) == (tested, 12, 3)
+        assert (work.test.samples, work.test.passes) == (tested, Passes.FORWARD)
+        assert work.moved_bytes == 20 * manifest.size
 
 
 def test_peers_are_refused(make_problem: MakeProblem) -> None:

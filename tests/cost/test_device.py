@@ -98,6 +98,23 @@ def test_closed_forms(work: Workload, seconds: float) -> None:
     assert bench().seconds(work) == pytest.approx(seconds, rel=1e-12)
 
 
+def test_what_is_tested_goes_forward_beside_the_steps() -> None:
+    work = Workload(layers=(DENSE,), samples=90, steps=9, batch=10)
+    # 25 samples in 3 batches: 2 of the 6 operations, and 3 steps' floors of 10 ms
+    more = bench().seconds(replace(work, tested=25)) - bench().seconds(work)
+    assert more == pytest.approx(1000 * 25 * 2 / 6e9 + 0.03, rel=1e-9)
+
+
+def test_without_figures_for_a_forward_pass_a_third_of_a_step_is_taken() -> None:
+    board = bench(cost=FIXED)
+    work = Workload(model="lenet", layers=(DENSE,), samples=40, steps=2, batch=20)
+    assert board.seconds(work) == pytest.approx(2 * 5e-3)
+    assert board.seconds(replace(work, tested=30)) == pytest.approx(2 * 5e-3 + 2 * 5e-3 / 3)
+    # of what was not measured at all nothing is guessed
+    with pytest.raises(CostError, match="device 'bench' has"):
+        board.seconds(replace(work, model="vgg", tested=30))
+
+
 def test_a_board_without_sessions_begins_at_once() -> None:
     assert bench(session=None).seconds(Workload(sessions=3)) == 0
 
