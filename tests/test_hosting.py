@@ -305,6 +305,8 @@ def test_ctrl_c_leaves_one_line_no_process_and_a_trace_to_resume(tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that a script runs in the background hands on that interrupts are ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not list(tmp_path.glob(".simfl/values/*/*.value")):
         assert process.poll() is None
