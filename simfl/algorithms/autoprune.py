@@ -27,7 +27,6 @@ from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
 from simfl.errors import ProtocolError
 from simfl.learning.state import ModelState, Payload, Received
 from simfl.options import Positive
-from simfl.pruning.channels import Channels, channels_of
 from simfl.pruning.surgery import cut
 from simfl.registry import ALGORITHMS
 
@@ -109,7 +108,7 @@ class AutoPrune(AveragedSGD[AutoPruneOptions]):
         kept = self._kept(mean)
         idle = 0 if kept else mean.idle + 1
         found = idle >= options.patience or mean.rounds >= options.search_rounds
-        smaller = cut(mean.tensors, self._channels, kept) if kept else mean.tensors
+        smaller = cut(mean.tensors, self.problem.channels, kept) if kept else mean.tensors
         if kept and options.weights == "reinit":
             smaller = self.problem.initial_tensors(smaller.layout, mean.rounds)
         return replace(mean, tensors=smaller, idle=idle, found=found)
@@ -124,17 +123,12 @@ class AutoPrune(AveragedSGD[AutoPruneOptions]):
         return kept
 
     @cached_property
-    def _channels(self) -> Channels:
-        architecture = self.problem.architecture
-        return channels_of(architecture.build(), architecture.sample_shape)
-
-    @cached_property
     def _prunable(self) -> dict[int, str]:
         """By group of channels, the convolution by whose filters it is judged."""
         convolutions = {x.weight for x in self.problem.architecture.layers if x.kind == "conv"}
         return {
             number: group.makers[0]
-            for number, group in self._channels.groups.items()
+            for number, group in self.problem.channels.groups.items()
             if not group.whole
             and group.makers[0] in convolutions
             and (len(group.makers) == 1 or self.options.streams == "pruned")

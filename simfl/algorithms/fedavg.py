@@ -241,12 +241,15 @@ class AveragedSGD(Generic[O_co]):
     ) -> ModelState:
         """The state with the mean of some tensors, each with its samples: own ones first."""
         every = [*own, *((r.payload.tensors, r.sender.samples) for r in received)]
-        uniform = self.options.average == "uniform"
-        weights = [1 if uniform else samples for _, samples in every]
+        weights = self.weights_of([samples for _, samples in every])
         mean = weighted_mean([tensors.flat for tensors, _ in every], weights)
         return replace(
             state, tensors=NamedTensors(state.tensors.layout, mean), rounds=state.rounds + 1
         )
+
+    def weights_of(self, samples: Sequence[int]) -> list[int]:
+        """How much models count in a mean, by the samples that each was trained on."""
+        return [1] * len(samples) if self.options.average == "uniform" else list(samples)
 
     def model(self, state: ModelState) -> ModelState:
         """The state itself."""

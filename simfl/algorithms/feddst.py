@@ -224,12 +224,11 @@ class FedDST(AveragedSGD[FedDSTOptions]):
     ) -> ModelState:
         """Each weight's mean over those who have it; the largest, as many as a mask has."""
         every = [*own, *((r.payload, r.sender.samples) for r in received)]
-        uniform = self.options.average == "uniform"
         masks = [payload.masks.flat for payload, _ in every if payload.masks is not None]
         mean = masked_mean(
             [payload.tensors.flat for payload, _ in every],
             masks,
-            [1 if uniform else samples for _, samples in every],
+            self.weights_of([samples for _, samples in every]),
         )
         layout = state.tensors.layout
         merged = replace(state, tensors=NamedTensors(layout, mean), rounds=state.rounds + 1)

@@ -299,11 +299,10 @@ class Flash(AveragedSGD[FlashOptions]):
         if self.options.mean == "all":
             mean = self._averaged(state, [], received)
             return replace(state, tensors=mean.tensors, rounds=mean.rounds)
-        uniform = self.options.average == "uniform"
         flat = masked_mean(
             [r.payload.tensors.flat for r in received],
             [_masks(r).flat for r in received],
-            [1 if uniform else r.sender.samples for r in received],
+            self.weights_of([r.sender.samples for r in received]),
             torch.zeros_like(state.tensors.flat),
         )
         tensors = NamedTensors(state.tensors.layout, flat)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 from typing import ClassVar, Final, Literal
 
@@ -150,7 +151,7 @@ class LotteryFL(AveragedSGD[LotteryFLOptions]):
 
     def initial(self) -> LotteryState:
         """All weights; nobody has a mask."""
-        return LotteryState(tensors=self.problem.initial_tensors())
+        return LotteryState(tensors=self._first)
 
     def share(self, state: ModelState, to: Participant | None = None) -> Payload:
         """The part under the client's mask; all of it to one that has never sent any, and up."""
@@ -185,20 +186,17 @@ class LotteryFL(AveragedSGD[LotteryFLOptions]):
             name: drop_smallest(masks.views[name], magnitude(state.tensors[name]), options.rate)
             for name in self._pruned
         }
-        first = replace(
-            state, tensors=self.problem.initial_tensors(), left=state.left * (1 - options.rate)
-        )
+        first = replace(state, tensors=self._first, left=state.left * (1 - options.rate))
         return first.under(over(masks.layout, views))
 
     def aggregate(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """Each weight's mean over the clients that have it; one that nobody has stays."""
         assert isinstance(state, LotteryState)
         every = full(state.tensors.layout, state.tensors.flat.device)
-        uniform = self.options.average == "uniform"
         mean = masked_mean(
             [r.payload.tensors.flat for r in received],
             [(r.payload.masks or every).flat for r in received],
-            [1 if uniform else r.sender.samples for r in received],
+            self.weights_of([r.sender.samples for r in received]),
             state.tensors.flat,
         )
         sent = {r.sender.index: r.payload.masks for r in received}
@@ -263,6 +261,11 @@ class LotteryFL(AveragedSGD[LotteryFLOptions]):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
         some = order[: self.options.tried]
         return share_right(self.problem, state, ClientData(data.inputs[some], data.targets[some]))
+
+    @cached_property
+    def _first(self) -> NamedTensors:
+        """The initial weights, to which every ticket goes back."""
+        return self.problem.initial_tensors()
 
     def _masks(self, bits: Tensor) -> Masks:
         return from_bits(self.problem.layout, bits, self.problem.device)

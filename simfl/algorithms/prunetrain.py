@@ -34,7 +34,6 @@ from simfl.objectives.base import Point, Term
 from simfl.objectives.group_lasso import GroupLasso
 from simfl.objectives.layer_norms import LayerNorms
 from simfl.options import Positive, Share
-from simfl.pruning.channels import Channels, channels_of
 from simfl.pruning.masks import over
 from simfl.pruning.schedules import cubic
 from simfl.pruning.scope import smallest_of_all
@@ -207,10 +206,5 @@ class PruneTrain(AveragedSGD[PruneTrainOptions]):
         smaller = state.under(masks)
         if self.options.gone == "masked":
             return smaller
-        tensors, left = without_unread(smaller.tensors, masks, self._channels)
+        tensors, left = without_unread(smaller.tensors, masks, self.problem.channels)
         return replace(smaller, tensors=tensors, masks=left)
-
-    @cached_property
-    def _channels(self) -> Channels:
-        architecture = self.problem.architecture
-        return channels_of(architecture.build(), architecture.sample_shape)

@@ -24,6 +24,7 @@ from simfl.objectives.base import Term
 from simfl.partitions.base import Held, Partition, Share, class_counts
 from simfl.partitions.transforms import TRANSFORMS
 from simfl.precision import Precision
+from simfl.pruning.channels import Channels, channels_of
 from simfl.tensors import Layout, NamedTensors
 from simfl.work import Cached, Participant
 
@@ -170,7 +171,7 @@ class Problem(Cached):
     def network(self, layout: Layout) -> Network:
         """The one network of this process with tensors of these shapes; states are loaded into it.
 
-        Only those used last are kept: of shapes that were pruned away, no state comes back.
+        Only those made last are kept: of shapes that were pruned away, no state comes back.
         """
         if layout not in self._networks:
             module = self.shaped(layout).build()
@@ -190,6 +191,15 @@ class Problem(Cached):
         if layout not in self._shaped:
             self._shaped[layout] = shaped(self.architecture, layout)
         return self._shaped[layout]
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Which channels of the network hang together.
+
+        Raises:
+            OptionError: they cannot be followed.
+        """
+        return channels_of(self.architecture.build(), self.architecture.sample_shape)
 
     def data_of(self, client: int) -> ClientData:
         """A client's training samples."""
