@@ -6,13 +6,15 @@ import platform as host
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from simfl.availability.base import Spell
 from simfl.cost.device import Device
 from simfl.cost.population import Population
 from simfl.cost.variation import Realization
@@ -44,12 +46,14 @@ class Platform:
     Attributes:
         groups: by device group, the device or the population that its nodes are of.
         devices: by node, its own.
+        charges_j: by node that lives on its battery, what it has at the beginning.
         notes: of the devices, for a person; the network has its own.
     """
 
     groups: dict[str, Device | Population]
     devices: dict[str, Device]
     wiring: Wiring
+    charges_j: dict[str, float]
     notes: tuple[str, ...]
 
 
@@ -59,20 +63,21 @@ def check(scenario: Scenario) -> Platform:
     Raises:
         SimflError: a device, cohort or network that cannot be.
     """
+    availability(scenario)
     clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
     if cohort is not None and cohort > clients:
         message = f"{cohort} of {clients} clients; give at most {clients}, or add devices"
         raise scenario.located(("protocol", "cohort"), message)
     groups: dict[str, Device | Population] = {}
     devices: dict[str, Device] = {}
-    nodes = list(scenario.platform.nodes.items())
+    nodes, indices = list(scenario.platform.nodes.items()), scenario.platform.indices
     drawn = Realization(seed=scenario.seed, **dict(scenario.platform.variation))
     for group, choice in scenario.platform.devices.items():
         try:
             groups[group] = found = load_group(choice.model)
-            for index, (node, of) in enumerate(nodes, -scenario.platform.has_server):
+            for node, of in nodes:
                 if of == group:
-                    devices[node] = _own(found, drawn.population_seed, index)
+                    devices[node] = _own(found, drawn.population_seed, indices[node])
         except CostError as error:
             where = ("platform", "devices", group, "model")
             raise scenario.located(where, str(error)) from error
@@ -80,8 +85,38 @@ def check(scenario: Scenario) -> Platform:
         groups=groups,
         devices={node: devices[node] for node, _ in nodes},
         wiring=_wiring(scenario, groups, devices),
+        charges_j=_charges(scenario, devices),
         notes=notes(groups.values()),
     )
+
+
+def _charges(scenario: Scenario, devices: Mapping[str, Device]) -> dict[str, float]:
+    found = {}
+    for node, group in scenario.platform.nodes.items():
+        charge, device = scenario.platform.devices[group].charge, devices[node]
+        if charge is None:
+            continue
+        battery, power = device.battery, device.power
+        if battery is None or power is None or isnan(power.watts("idle") + power.watts("compute")):
+            message = f"the file of {device.name} names no battery, or no watts; leave it out"
+            raise scenario.located(("platform", "devices", group, "charge"), message)
+        found[node] = charge * battery.value
+    return found
+
+
+def availability(scenario: Scenario) -> Mapping[str, Iterator[Spell]]:
+    """When each client or peer is there, from the beginning.
+
+    Raises:
+        ScenarioError: a file of spells that does not fit.
+    """
+    indices = scenario.platform.indices
+    nodes = [node for node, index in indices.items() if index >= 0]
+    choice, where = scenario.platform.availability, ("platform", "availability")
+    found: Mapping[str, Iterator[Spell]] = _plug(
+        scenario, where, choice, nodes, folder=scenario.folder, seed=scenario.seed
+    )
+    return found
 
 
 def _own(group: Device | Population, seed: int, index: int) -> Device:
@@ -152,6 +187,8 @@ def build(
         groups=platform.groups,
         devices=platform.devices,
         wiring=platform.wiring,
+        availability=partial(availability, scenario),
+        charges_j=platform.charges_j,
         notes=platform.notes,
         overlay=_plug(
             scenario,
@@ -280,16 +317,13 @@ def _backend(device: str) -> str:
 
 def node_rows(parts: Parts) -> list[tuple[Any, ...]]:
     """The rows of a trace's table ``nodes``."""
-    held = iter(parts.problem.participants)
     rows: list[tuple[Any, ...]] = []
-    for node in parts.scenario.platform.nodes:
-        device = parts.devices[node].name
-        if node == SERVER:
-            rows.append((node, -1, "server", device, 0))
-        else:
-            participant = next(held)
-            role = "client" if parts.scenario.platform.has_server else "peer"
-            rows.append((node, participant.index, role, device, participant.samples))
+    for node, index in parts.scenario.platform.indices.items():
+        samples = parts.problem.participants[index].samples if index >= 0 else 0
+        role = "client" if parts.scenario.platform.has_server else "peer"
+        if index < 0:
+            role = "server" if node == SERVER else "between"
+        rows.append((node, index, role, parts.devices[node].name, samples))
     return rows
 
 

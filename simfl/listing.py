@@ -45,6 +45,8 @@ def _described(kind: str) -> list[tuple[str, str]]:
         "partitions": registry.PARTITIONS,
         "topologies": registry.TOPOLOGIES,
         "protocols": registry.PROTOCOLS,
+        "selection": registry.SELECTIONS,
+        "availability": registry.AVAILABILITY,
         "networks": registry.NETWORKS,
     }
     folder = Path(__file__).parent / kind

@@ -15,6 +15,8 @@ from simfl.cost.wires import SERVER
 from simfl.events.node import Node
 from simfl.events.observer import Sent, Span
 from simfl.memo import Promise, Store
+from simfl.record.schema import NONE
+from simfl.rounds import Rounds
 from simfl.running import Parts, meters_of
 from simfl.units import show_bytes, show_seconds
 from simfl.work import Manifest
@@ -91,11 +93,11 @@ class Recording:
         self._env, self._tables, self._store = env, tables, store
         self._algorithm, self._promise = parts.algorithm, promise
         platform = parts.scenario.platform
-        self._holders = 1 if platform.has_server else platform.clients
-        self._ended: dict[int, int] = {}
+        self._rounds = Rounds([SERVER] if platform.has_server else platform.nodes)
+        self._above = {node for node, index in platform.indices.items() if index < 0}
+        self._away: dict[str, tuple[float, str]] = {}
         self._evaluations: deque[_Evaluation] = deque()
         self._last: dict[str, Promise[Any]] = {}
-        self._accuracies: dict[int, list[float]] = {}
         self._stop, self._record = parts.scenario.stop, parts.scenario.record
         self._on_round = on_round
         self._debug = log.isEnabledFor(logging.DEBUG)
@@ -113,9 +115,12 @@ class Recording:
         """A row of ``activities``."""
         if self._debug:
             log.debug("t=%.6fs %s did %s, round %d", span.end_s, span.node, span.verb, span.round)
-        number = self._tables.manifest(span.manifest)
+        number = NONE if span.manifest is None else self._tables.manifest(span.manifest)
         row = (span.start_s, span.end_s, span.node, span.verb, span.round, span.key, number)
-        self._tables.append("activities", row)
+        self._tables.append("activities", (*row, span.cut))
+        if span.manifest is not None:
+            for name, value in span.manifest.metrics.items():
+                self._tables.append("metrics", (span.key, name, value))
 
     def sent(self, sent: Sent) -> None:
         """A row of ``transfers``; the byte budget ends the run."""
@@ -123,39 +128,54 @@ class Recording:
             log.debug(
                 "t=%.6fs %s sent %s %d bytes", sent.end_s, sent.source, sent.target, sent.nbytes
             )
-        if sent.source == SERVER:
+        if sent.source in self._above and sent.target != SERVER:
             self._down_bytes += sent.nbytes
         else:
             self._up_bytes += sent.nbytes
         number = self._tables.manifest(sent.manifest)
         where = (sent.start_s, sent.end_s, sent.source, sent.target, sent.round)
-        self._tables.append("transfers", (*where, sent.key, number, sent.nbytes))
+        self._tables.append("transfers", (*where, sent.key, number, sent.nbytes, sent.cut))
         budget = self._stop.bytes
         if budget is not None and self._down_bytes + self._up_bytes >= budget:
             self._end(f"{show_bytes(budget)} sent")
 
-    def observe(self, round: int, state: Promise[Any], node: Node | None = None) -> None:
+    def left(self, node: str, why: str) -> None:
+        """A row of ``away`` begins; others' rounds may be over without it."""
+        self._away[node] = self._env.now, why
+        self._rounds.leave(node)
+        self._end_rounds()
+
+    def returned(self, node: str) -> None:
+        """A row of ``away``."""
+        since_s, why = self._away.pop(node)
+        self._tables.append("away", (node, since_s, self._env.now, why))
+        self._rounds.come_back(node)
+
+    def observe(
+        self, round: int, state: Promise[Any], node: Node | None = None, updates: int = 0
+    ) -> None:
         """A state after a round: evaluate, keep; with the last of the round, report."""
         holder = node.name if node else SERVER
         self._last[holder] = state
         every = self._record.evaluate_every
-        if every is not None and round % every == 0:
+        evaluated = every is not None and round % every == 0
+        if self._rounds.reach(holder, round, updates, evaluated=evaluated) and evaluated:
             self._evaluate(round, state, holder)
         if round % self._record.checkpoint_every == 0:
             self.join()
             self._tables.flush()
             self._store.save(state)
-        self._ended[round] = self._ended.get(round, 0) + 1
-        if self._ended[round] == self._holders:
-            del self._ended[round]
-            self._end_round(round)
+        self._end_rounds()
 
     def finish(self, uses: Iterable[LinkUse]) -> None:
         """At the end of a run: the rest of the evaluations, links, joules, and the last models."""
         self.join()
+        now_s = self._env.now
+        for node, (since_s, why) in self._away.items():
+            self._tables.append("away", (node, since_s, now_s, why))
         for use in uses:
             self._tables.append("links", astuple(use))
-        for spent in self.meters.spent(self._env.now):
+        for spent in self.meters.spent(now_s):
             self._tables.append("energy", spent)
         for state in self._last.values():
             self._store.save(state)
@@ -168,21 +188,27 @@ class Recording:
             accuracy, loss = metrics["accuracy"], metrics["loss"]
             row = (done.time_s, done.round, done.node, done.score.key, accuracy, loss, done.nonzero)
             self._tables.append("scores", (*row, *done.sent, done.joules))
-            found = self._accuracies.setdefault(done.round, [])
-            found.append(accuracy)
-            if len(found) == self._holders:
-                del self._accuracies[done.round]
-                self._accuracy = sum(found) / len(found)
-                self._stop_if_accurate(self._accuracy)
+            self._rounds.score(done.round, accuracy)
+        for mean in self._rounds.settled():
+            self._accuracy = mean
+            self._stop_if_accurate(mean)
 
-    def _end_round(self, round: int) -> None:
-        """The server, or the last of the peers, has ended it."""
-        log.info("t=%.3fs round %d ended", self._env.now, round)
-        self.join(leave=0 if self._stop.accuracy is not None else max(_WAITING, self._holders))
-        if self._on_round:
-            sent = self._down_bytes + self._up_bytes
-            now = Progress(round=round, time_s=self._env.now, nbytes=sent, accuracy=self._accuracy)
-            self._on_round(now)
+    def _end_rounds(self) -> None:
+        """The server, or the last of the peers that are there, may have ended some."""
+        for round in self._rounds.over():
+            log.info("t=%.3fs round %d ended", self._env.now, round.number)
+            self._tables.append("rounds", (round.number, self._env.now, round.updates))
+            waiting = max(_WAITING, len(self._rounds))
+            self.join(leave=0 if self._stop.accuracy is not None else waiting)
+            if self._on_round:
+                sent = self._down_bytes + self._up_bytes
+                now = Progress(
+                    round=round.number,
+                    time_s=self._env.now,
+                    nbytes=sent,
+                    accuracy=self._accuracy,
+                )
+                self._on_round(now)
 
     def _evaluate(self, round: int, state: Promise[Any], node: str) -> None:
         score = self._promise(self._algorithm.score, state)

@@ -110,4 +110,6 @@ TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(
     "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")
 )
-PROTOCOLS: Final[Registry[Any]] = Registry("protocol", "simfl.protocols")
+AVAILABILITY: Final[Registry[Any]] = Registry("availability", "simfl.availability")
+SELECTIONS: Final[Registry[Any]] = Registry("selection", "simfl.selection")
+PROTOCOLS: Final[Registry[Any]] = Registry("protocol", "simfl.protocols", ("base", "visits"))

@@ -263,7 +263,8 @@ def _play(
     """Run to the end; the row, but for what was missing."""
     env = simpy.Environment()
     writer = None if out is None else TraceWriter(out, node_rows(parts), attributes(parts))
-    totals = Totals(writer, guessed.keys if guessed else set())
+    above = {node for node, index in parts.scenario.platform.indices.items() if index < 0}
+    totals = Totals(writer, guessed.keys if guessed else set(), above)
     promise = promiser(parts, store)
     recording = Recording(env, parts, totals, promise, store, None)
     simulation = Simulation(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from math import ceil
 from random import Random
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ import networkx as nx
 import simpy
 
 from simfl.algorithms.base import AnyAlgorithm
+from simfl.availability.base import Spell
 from simfl.cost.carrier import LinkUse
 from simfl.cost.carriers import carrier
 from simfl.cost.device import Device
@@ -23,15 +26,18 @@ from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
+from simfl.events.activity import Activity
 from simfl.events.network import Network
 from simfl.events.node import Node, World
 from simfl.events.observer import Observer, Sent, Span
+from simfl.events.presence import come_and_go, run_down
 from simfl.keys import Key, seed_of
 from simfl.learning.problem import Problem
 from simfl.memo import Artifact, Received, Recipe, counted
 from simfl.networks.base import Wiring
 from simfl.scenario import Scenario
-from simfl.work import Manifest, Participant, Workload
+from simfl.selection.base import Candidate, Pool
+from simfl.work import Manifest, Participant, Turn, Workload
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,8 @@ class Parts:
     Attributes:
         groups: by device group, the device or the population that its nodes are of.
         devices: by node, its own.
+        availability: when clients or peers are there; begins anew with each call.
+        charges_j: by node that lives on its battery, what it has at the beginning.
         notes: what a person should know of the devices.
     """
 
@@ -58,6 +66,8 @@ class Parts:
     devices: dict[str, Device]
     wiring: Wiring
     overlay: nx.Graph[str]
+    availability: Callable[[], Mapping[str, Iterator[Spell]]] = dict
+    charges_j: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -82,6 +92,8 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
+        self._seen: dict[int, _Seen] = {}
+        self._seeking: deque[simpy.Event] = deque()
         wiring, platform = parts.wiring, parts.scenario.platform
         drawn = Realization(seed=parts.scenario.seed, **dict(platform.variation))
         carries = carrier(
@@ -99,18 +111,26 @@ class Simulation:
             promise=promise,
             start=start,
             work=self._work,
+            returned=self._returned,
             # counts repeat from round to round, so their sizes are worked out once
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
-        devices = {name: parts.devices[name] for name in platform.nodes}
         meters = meters or meters_of(parts)
-        nodes = [
-            Node(world, name, index, device, drawn.unit_of(device, name), meters[name])
-            for index, (name, device) in enumerate(devices.items(), -platform.has_server)
-        ]
-        self._servers = [node for node in nodes if node.index < 0]
-        others = nodes[len(self._servers) :]
+        nodes = []
+        for name, index in platform.indices.items():
+            device = parts.devices[name]
+            unit = drawn.unit_of(device, name)
+            nodes.append(Node(world, name, index, device, unit, meters[name]))
+        self._servers = [node for node in nodes if node.index == -1]
+        self.aggregators = [node for node in nodes if node.index < -1]
+        others = [node for node in nodes if node.index >= 0]
         self.clients, self.peers = (others, []) if self._servers else ([], others)
+        spells = parts.availability()
+        for node in others:
+            if node.name in spells:
+                env.process(come_and_go(env, node, spells[node.name]))
+            if node.name in parts.charges_j:
+                env.process(run_down(env, node, parts.charges_j[node.name]))
 
     @property
     def server(self) -> Node:
@@ -130,8 +150,13 @@ class Simulation:
         process = self.env.process(choice.plugin().build(self, algorithm, options))
         # what stands by now stays: going through it again and again took a third of an event's time
         gc.freeze()
+        over: simpy.Event = process if ended is None else process | ended
         try:
-            self.env.run(until=process if ended is None else process | ended)
+            self.env.run(until=over)
+        except RuntimeError as error:
+            if over.triggered or "No scheduled events left" not in str(error):
+                raise
+            return "nobody is left, and nobody comes back"
         except DeviceMemoryError as error:
             mend = algorithm.holds_from(self._everybody_holds)
             raise DeviceMemoryError(
@@ -151,18 +176,88 @@ class Simulation:
         """
         return self._network.uses()
 
-    def sample(self, size: int | None, round: int) -> list[Node]:
-        """The cohort of a round."""
-        if size is None or size == len(self.clients):
-            return self.clients
-        draw = Random(seed_of(self._parts.scenario.seed, "cohort", round))
-        return [self.clients[i] for i in sorted(draw.sample(range(len(self.clients)), size))]
+    def somebody(self, among: Sequence[Node] | None = None) -> Activity[list[Node]]:
+        """Those who are there; waits while nobody is."""
+        among = self.clients if among is None else among
+        while not (there := [node for node in among if node.there]):
+            returned = self.env.event()
+            self._seeking.append(returned)
+            yield returned
+        return there
+
+    def draw(self, *coordinates: str | int) -> Random:
+        """Seeded by the scenario and these."""
+        return Random(seed_of(self._parts.scenario.seed, *coordinates))
+
+    def cohort(
+        self, size: int | None, number: int, among: Sequence[Node] | None = None
+    ) -> Activity[list[Node]]:
+        """A cohort of those who are there, in the order of the clients; waits for somebody."""
+        there = [node.index for node in (yield from self.somebody(among))]
+        choice = self._parts.scenario.selection
+        pool = Pool(
+            clients=there,
+            size=min(size or len(there), len(there)),
+            number=number,
+            seed=self._parts.scenario.seed,
+            ask=self._candidate,
+        )
+        chosen = sorted(choice.plugin().build(choice.options, pool))
+        for index in chosen:
+            self._look_at(index).last_round = number
+        return [self.clients[index] for index in chosen]
+
+    @property
+    def asks_for_losses(self) -> bool:
+        """Whether who chooses cohorts looks at clients' losses."""
+        return bool(self._parts.scenario.selection.options.needs_losses)  # type: ignore[attr-defined]
+
+    def came_back(self, client: Node, duration_s: float, loss: Artifact[Any] | None) -> None:
+        """A client's turn has come to its end, and so much is known of it."""
+        seen = self._look_at(client.index)
+        seen.duration_s, seen.loss = duration_s, loss
+
+    def _look_at(self, index: int) -> _Seen:
+        return self._seen.setdefault(index, _Seen())
+
+    def _candidate(self, index: int) -> Candidate:
+        seen, node = self._look_at(index), self.clients[index]
+        if seen.compute_s is None:
+            turn = Turn(index, 1)
+            work = self._work(self._parts.algorithm.train, self._first, turn)
+            seen.compute_s = node.device.seconds(work)
+        metrics = seen.loss.manifest.metrics if seen.loss else {}
+        return Candidate(
+            index=index,
+            samples=self._parts.problem.participants[index].samples,
+            compute_s=seen.compute_s,
+            last_round=seen.last_round,
+            duration_s=seen.duration_s,
+            loss=metrics.get("loss"),
+        )
+
+    @cached_property
+    def _first(self) -> Manifest:
+        return self._parts.algorithm.forecast()
+
+    def _returned(self) -> None:
+        """Somebody is there again: who has sought longest looks anew."""
+        if self._seeking:
+            self._seeking.popleft().succeed()
 
     def participant(self, node: Node) -> Participant:
         """A node in logical coordinates."""
-        if node.index < 0:
+        if node.index == -1:
             return _SERVER
+        if node.index < -1:
+            held = (self._parts.problem.participants[i].samples for i in self._under(node))
+            return Participant(index=node.index, samples=sum(held))
         return self._parts.problem.participants[node.index]
+
+    def _under(self, between: Node) -> list[int]:
+        """The clients beside a node that aggregates."""
+        beside = self.overlay[between.name]
+        return [client.index for client in self.clients if client.name in beside]
 
     def state_of(self, node: Node) -> Artifact[Any] | None:
         """What a client held after its last turn, if the algorithm looks at it."""
@@ -189,16 +284,28 @@ class Simulation:
         return True
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What a server has seen of a client."""
+
+    last_round: int = 0
+    compute_s: float | None = None
+    duration_s: float | None = None
+    loss: Artifact[Any] | None = None
+
+
 def meters_of(parts: Parts) -> Meters:
-    """Meters of all nodes. The server's is apart: it serves others too, and is no device's cost."""
+    """Meters of all nodes; apart those of server and aggregators, which serve others too."""
     draws = {node: device.power for node, device in parts.devices.items()}
-    return Meters(draws, apart={SERVER})
+    indices = parts.scenario.platform.indices
+    return Meters(draws, apart={node for node, index in indices.items() if index < 0})
 
 
 def _senders(scenario: Scenario) -> int:
     """How many nodes may send at once: the cohort, or everybody."""
-    cohort: int | None = getattr(scenario.protocol.options, "cohort", None)
-    return cohort or len(scenario.platform.nodes)
+    options, everybody = scenario.protocol.options, len(scenario.platform.nodes)
+    cohort = getattr(options, "cohort", None) or getattr(options, "concurrency", None) or everybody
+    return min(ceil(cohort * getattr(options, "over_selection", 1.0)), everybody)
 
 
 class Tape:
@@ -213,19 +320,20 @@ class Tape:
     @property
     def initial(self) -> Span:
         """What the server, or the last of the peers, did before the first round."""
-        first = (span for span in self.spans if span.verb == "initial")
+        first = (span for span in self.spans if span.verb == "initial" and not span.cut)
         return max(first, key=lambda span: span.end_s)
 
     @property
-    def slowest(self) -> Span:
-        """The longest training of a client or peer."""
-        training = (span for span in self.spans if span.verb == "train")
-        return max(training, key=lambda span: span.end_s - span.start_s)
+    def slowest(self) -> Span | None:
+        """The longest training of a client or peer; None where nobody has trained."""
+        training = (span for span in self.spans if span.verb == "train" and not span.cut)
+        return max(training, key=lambda span: span.end_s - span.start_s, default=None)
 
     @property
     def computation_s(self) -> float:
         """Seconds that the slowest client or peer trained."""
-        return self.slowest.end_s - self.slowest.start_s
+        slowest = self.slowest
+        return slowest.end_s - slowest.start_s if slowest else 0.0
 
     @property
     def communication_s(self) -> float:
@@ -236,6 +344,12 @@ class Tape:
     def computed(self, span: Span) -> None:
         """Keep it."""
         self.spans.append(span)
+
+    def left(self, node: str, why: str) -> None:
+        """Not kept."""
+
+    def returned(self, node: str) -> None:
+        """Not kept."""
 
     def sent(self, sent: Sent) -> None:
         """Keep it."""

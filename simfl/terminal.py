@@ -136,7 +136,7 @@ def show_what(console: Console, parts: Parts) -> None:
     if scenario.scaled:
         console.print(f"  [yellow]scaled down: {scenario.scaled}[/yellow]")
     server = scenario.platform.devices.get(SERVER)
-    others = f"server {server.model}" if server else f"peers in a {scenario.topology.name}"
+    others = f"server {server.model}" if server else f"peers; topology {scenario.topology.name}"
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
@@ -167,13 +167,14 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
     manifest = initial.manifest
+    assert manifest is not None, "nobody leaves before the first round that is played"
     table.add_row("parameters", f"{manifest.size:,}")
     if manifest.nonzero < manifest.size:
         table.add_row("  stored after initial pruning", f"{manifest.nonzero:,}")
     for direction, messages in (
         ("down", [t for t in tape.transfers if t.source == SERVER]),
         ("up", [t for t in tape.transfers if t.target == SERVER]),
-        ("peer to peer", [t for t in tape.transfers if SERVER not in (t.source, t.target)]),
+        ("others", [t for t in tape.transfers if SERVER not in (t.source, t.target)]),
     ):
         if messages:
             size = messages[0].nbytes
@@ -183,7 +184,9 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     if tape.guessed:
         table.add_row("  what a client prunes, only a run tells: up is", "as if it pruned nothing")
     table.add_row("one round", f"{tape.computation_s + tape.communication_s:.3f} s")
-    table.add_row(f"  computing, the slowest ({tape.slowest.node})", f"{tape.computation_s:.3f} s")
+    slowest = tape.slowest
+    who = f"computing, the slowest ({slowest.node})" if slowest else "computing: nobody trained yet"
+    table.add_row(f"  {who}", f"{tape.computation_s:.3f} s")
     table.add_row("  the rest of it: network, waiting", f"{tape.communication_s:.3f} s")
     for fit in planned(parts, manifest):
         table.add_row(f"memory to train on {fit.device}", _memory(fit))
@@ -234,8 +237,17 @@ def show_report(console: Console, trace: Trace) -> None:
         rest_s = summary.round_s - summary.round_compute_s
         table.add_row("  mean round", f"{summary.round_s:.3f} s")
         slowest = "peer" if summary.peers else "client"
-        table.add_row(f"    computing, the slowest {slowest}", f"{summary.round_compute_s:.3f} s")
-        table.add_row("    network and waiting", f"{rest_s:.3f} s")
+        if not isnan(rest_s):
+            table.add_row(
+                f"    computing, the slowest {slowest}", f"{summary.round_compute_s:.3f} s"
+            )
+            table.add_row("    network and waiting", f"{rest_s:.3f} s")
+    if summary.away_s:
+        table.add_row("somebody was away, all together", _seconds(summary.away_s))
+    if summary.cut_turns:
+        table.add_row("turns that were cut short", f"{summary.cut_turns:,}")
+    if summary.lost_messages:
+        table.add_row("messages that never arrived", f"{summary.lost_messages:,}")
     up = summary.up_bytes, summary.last_up_bytes
     down = summary.down_bytes, summary.last_down_bytes
     ways = [("peer to peer", *up)] if summary.peers else [("down", *down), ("up", *up)]

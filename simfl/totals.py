@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Collection
 from math import inf, nan
 from typing import Any, Final
 
@@ -31,31 +31,33 @@ class Totals:
     Args:
         writer: the trace; None for none.
         guessed: keys of what is no result: the trace must not hand it on as one.
+        above: the server, and who is between it and the clients.
     """
 
-    def __init__(self, writer: TraceWriter | None, guessed: set[Key]) -> None:
-        self._writer, self._guessed = writer, guessed
+    def __init__(
+        self, writer: TraceWriter | None, guessed: set[Key], above: Collection[str]
+    ) -> None:
+        self._writer, self._guessed, self._above = writer, guessed, above
         self._scores: list[tuple[Any, ...]] = []
         self._end_s = 0.0
         self._turns = self._down_bytes = self._up_bytes = 0
-        self._ended: Counter[int] = Counter()
+        self._rounds: list[tuple[Any, ...]] = []
 
     def append(self, table: str, row: tuple[Any, ...]) -> None:
         """Count a row in."""
         if table == "activities":
-            self._end_s, verb = row[1], row[3]
-            if verb == "train":
-                self._turns += 1
-            elif verb in ("aggregate", "mix"):
-                self._ended[row[4]] += 1
+            self._end_s = row[1]
+            self._turns += row[3] == "train"
         elif table == "transfers":
             self._end_s = row[1]
-            if row[2] == SERVER:
+            if row[2] in self._above and row[3] != SERVER:
                 self._down_bytes += row[7]
             else:
                 self._up_bytes += row[7]
         elif table == "scores":
             self._scores.append(row)
+        elif table == "rounds":
+            self._rounds.append(row)
         if self._writer is not None:
             at = _KEY_AT.get(table)
             if at is not None and row[at] in self._guessed:
@@ -73,10 +75,12 @@ class Totals:
 
     def row(self, parts: Parts, joules: float) -> dict[str, Any]:
         """What the table of points says."""
-        platform, stop = parts.scenario.platform, parts.scenario.stop
-        holders = 1 if platform.has_server else platform.clients
-        scores = pd.DataFrame(self._scores, columns=[name for name, _ in COLUMNS["scores"]])
-        curve = curve_of(scores, holders)
+        stop = parts.scenario.stop
+        scores, rounds = (
+            pd.DataFrame(rows, columns=[name for name, _ in COLUMNS[table]])
+            for table, rows in (("scores", self._scores), ("rounds", self._rounds))
+        )
+        curve = curve_of(scores, rounds)
         at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
         target_s = inf if at is None else float(curve["time_s"].iloc[at])
         target_joules = inf if at is None else float(curve["joules"].iloc[at])
@@ -86,7 +90,7 @@ class Totals:
         return {
             "time_s": self._end_s,
             "target_s": target_s,
-            "rounds": sum(count == holders for count in self._ended.values()),
+            "rounds": int((rounds["round"] > 0).sum()),
             "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
             "down_bytes": self._down_bytes,
             "up_bytes": self._up_bytes,

@@ -34,10 +34,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
     "objectives": (1, "", "pydantic torch"),
+    "availability": (1, "", ""),
+    "selection": (1, "", "pydantic"),
     "learning": (2, "models datasets memo objectives partitions pruning", "numba numpy torch"),
     "events": (2, "cost memo", "simpy"),
     "algorithms": (3, "learning models objectives pruning", "pydantic torch"),
-    "protocols": (4, "events topologies algorithms.base memo", "networkx simpy"),
+    "protocols": (4, "events topologies algorithms.base memo", "networkx pydantic simpy"),
     "devices": (5, "cost", ""),
     "profile": (
         5,
@@ -47,15 +49,17 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "datafolder": (5, "datasets partitions scenario", ""),
     "assembly": (
         5,
-        "cost datafolder datasets devices learning networks partitions running scenario",
+        "availability cost datafolder datasets devices learning networks partitions running "
+        "scenario",
         "torch",
     ),
     "running": (
         5,
-        "algorithms cost datafolder events learning memo networks scenario",
+        "algorithms availability cost datafolder events learning memo networks scenario selection",
         "networkx simpy",
     ),
-    "recording": (5, "cost events memo running", "simpy"),
+    "rounds": (5, "", ""),
+    "recording": (5, "cost events memo record.schema rounds running", "simpy"),
     "hosting": (5, "assembly learning memo running", "torch"),
     "simulation": (
         5,

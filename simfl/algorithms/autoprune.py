@@ -83,6 +83,11 @@ class AutoPrune(AveragedSGD[AutoPruneOptions]):
         "mix": unforetold,
     }
 
+    @property
+    def relays(self) -> bool:
+        """Aggregators would cut different filters."""
+        return False
+
     def initial(self) -> AutoPruneState:
         """Dense."""
         return AutoPruneState(tensors=super().initial().tensors)

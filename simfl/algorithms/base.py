@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from simfl.learning.problem import Problem
-from simfl.learning.state import ModelState, Payload, Received, Score, Turn
+from simfl.learning.state import Loss, ModelState, Payload, Received, Score, Turn
 from simfl.work import Manifest, Participant, Workload
 
 S = TypeVar("S")
@@ -42,6 +42,10 @@ class Algorithm(Protocol[S]):
         """What is learnt: the scenario's, or with another network in the place of its model."""
 
     @property
+    def relays(self) -> bool:
+        """Whether what a server shares can be an update to another: an aggregator's, going up."""
+
+    @property
     def name(self) -> str:
         """Everything its results depend on but the verbs' arguments, for keys."""
 
@@ -65,6 +69,19 @@ class Algorithm(Protocol[S]):
 
     def aggregate(self, state: S, received: tuple[Received[Payload], ...]) -> S:
         """The server's next state, from updates in the order of the clients."""
+
+    def rebase(self, now: Payload, update: Payload, base: Payload, weight: float) -> Payload:
+        """What an update, made from an older model, is worth to the present one.
+
+        Args:
+            now: what its client would be sent now.
+            update: what it has sent.
+            base: what it was sent; all three in the same shapes.
+            weight: of the difference.
+        """
+
+    def loss(self, state: S, turn: Turn) -> Loss:
+        """How much a model that arrived has to learn from the client's samples."""
 
     def mix(self, state: S, received: tuple[Received[Payload], ...]) -> S:
         """A peer's next state, from its own and its neighbours', in the order of the peers."""

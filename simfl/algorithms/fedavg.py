@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from simfl.algorithms.base import CountRule, WorkRule
 from simfl.errors import OptionError
 from simfl.keys import seed_of
-from simfl.learning.averaging import weighted_mean
-from simfl.learning.evaluate import evaluate
+from simfl.learning.averaging import rebased, weighted_mean
+from simfl.learning.evaluate import evaluate, root_mean_square_loss
 from simfl.learning.optimizers import slots
 from simfl.learning.problem import LocalUpdate, Problem
 from simfl.learning.quantize import quantised
 from simfl.learning.sgd import Rule, Trained, Training, train, turn_batches
-from simfl.learning.state import ModelState, Payload, Received, Score, Turn
+from simfl.learning.state import Loss, ModelState, Payload, Received, Score, Turn
 from simfl.options import Options
 from simfl.registry import ALGORITHMS
 from simfl.tensors import Layout, NamedTensors, manifest_of
@@ -74,6 +74,12 @@ def _mix_work(
     return _moving(_FLOAT_BYTES * (read + state.nonzero))
 
 
+def _rebase_work(
+    _: AveragedSGD[Any], now: Manifest, update: Manifest, base: Manifest, _weight: float
+) -> Workload:
+    return _moving(_FLOAT_BYTES * (now.nonzero + 2 * update.nonzero + base.nonzero))
+
+
 @lru_cache(maxsize=1024)
 def _moving(nbytes: int) -> Workload:
     return Workload(moved_bytes=nbytes)
@@ -103,6 +109,15 @@ def _as_averaged(
 ) -> Manifest:
     """Who has sent knows the structure."""
     return told(state) if len(received) == algorithm.problem.clients else state
+
+
+def _rebased(
+    _: AveragedSGD[Any], now: Manifest, update: Manifest, base: Manifest, _weight: float
+) -> Manifest | None:
+    """Whose masks it has, only their values tell."""
+    if any(info.pruned for counts in (now, update, base) for info in counts.tensors):
+        return None
+    return as_held(update)
 
 
 @lru_cache(maxsize=1024)
@@ -135,6 +150,7 @@ class AveragedSGD(Generic[O_co]):
         "adopt": _adopt_work,
         "aggregate": _aggregate_work,
         "mix": _mix_work,
+        "rebase": _rebase_work,
     }
     counts: ClassVar[Mapping[str, CountRule]] = {
         "train": _as_before,
@@ -142,8 +158,9 @@ class AveragedSGD(Generic[O_co]):
         "adopt": as_received,
         "aggregate": _as_averaged,
         "mix": _as_before,
+        "rebase": _rebased,
     }
-    heavy: ClassVar[frozenset[str]] = frozenset({"train", "score"})
+    heavy: ClassVar[frozenset[str]] = frozenset({"train", "score", "loss"})
 
     def __init__(self, options: O_co, problem: Problem) -> None:
         architecture = problem.architecture
@@ -157,6 +174,11 @@ class AveragedSGD(Generic[O_co]):
     def name(self) -> str:
         """Class, options and problem."""
         return f"{type(self).__name__} {self.options!r} {self.problem.name}"
+
+    @property
+    def relays(self) -> bool:
+        """Models are averaged above as below."""
+        return True
 
     def initial(self) -> ModelState:
         """The model as initialised."""
@@ -221,6 +243,20 @@ class AveragedSGD(Generic[O_co]):
         everybody = state.masks is not None and len(received) == self.problem.clients
         mean = self._averaged(state, [], received)
         return self.settle(replace(mean, known=state.known or everybody))
+
+    def rebase(self, now: Payload, update: Payload, base: Payload, weight: float) -> Payload:
+        """The present model, moved as far as the update moved its own, times the weight.
+
+        Under the present masks, unless the client has chosen others than it was sent.
+
+        Source: Nguyen et al. 2022 (FedBuff), Algorithm 1, lines 5 and 8; with ``base`` the present
+        model, Xie et al. 2019 (FedAsync), Algorithm 1: (1 - weight) now + weight update.
+        """
+        return rebased(now, update, base, weight)
+
+    def loss(self, state: ModelState, turn: Turn) -> Loss:
+        """Root of the mean square. Source: Lai et al. 2021 (Oort), equation (1)."""
+        return Loss(loss=root_mean_square_loss(self.problem, state, turn.client))
 
     def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
         """The mean of a peer's own model and its neighbours'.

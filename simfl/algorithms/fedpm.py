@@ -87,6 +87,12 @@ def _share_counts(algorithm: FedPM, state: Manifest) -> Manifest | None:
     return AveragedSGD.counts["share"](algorithm, state)
 
 
+def _vote_counts(
+    _: FedPM, _now: Manifest, update: Manifest, _base: Manifest, _weight: float
+) -> Manifest:
+    return update
+
+
 def _scores_counts(_: FedPM, state: Manifest, _received: object) -> Manifest:
     return Manifest(tensors=tuple(replace(t, dtype="float32") for t in state.tensors))
 
@@ -97,6 +103,7 @@ class FedPM(AveragedSGD[FedPMOptions]):
 
     counts: ClassVar[Mapping[str, CountRule]] = {
         **AveragedSGD.counts,
+        "rebase": _vote_counts,
         "train": _train_counts,
         "share": _share_counts,
         "mix": _scores_counts,
@@ -111,6 +118,11 @@ class FedPM(AveragedSGD[FedPMOptions]):
                 f"keeps weights as they were drawn, and {architecture.name} normalises; take a "
                 "model without batch normalisation",
             )
+
+    @property
+    def relays(self) -> bool:
+        """What a server shares are scores, and an update is bits."""
+        return False
 
     def initial(self) -> FedPMState:
         """Scores from a normal distribution, as in the public code."""
@@ -141,6 +153,10 @@ class FedPM(AveragedSGD[FedPMOptions]):
     def adopt(self, state: ModelState | None, received: Received[Payload]) -> FedPMState:
         """The server's scores replace the client's."""
         return self._state(received.payload.tensors.flat)
+
+    def rebase(self, now: Payload, update: Payload, base: Payload, weight: float) -> Payload:
+        """Bits are votes: an old one counts as it is."""
+        return update
 
     def settle(self, mean: ModelState) -> FedPMState:
         """Scores by the mean of the bits, each of which is clipped."""

@@ -241,6 +241,11 @@ class Flash(AveragedSGD[FlashOptions]):
         kept = [float(state.masks.views[name].mean()) for name in self._sizes]
         return replace(state, densities=torch.tensor(kept))
 
+    @property
+    def relays(self) -> bool:
+        """The mask is agreed on at the server."""
+        return False
+
     def share(self, state: ModelState, to: Participant | None = None) -> Payload:
         """The model; to who has the mask, or whose mask did not move, without it."""
         assert isinstance(state, FlashState)
@@ -258,6 +263,11 @@ class Flash(AveragedSGD[FlashOptions]):
         """After stage 1 a model anew; else the mean, in JMWST under a new mask where one is due."""
         assert isinstance(state, FlashState)
         if state.rounds == 0:
+            if any(r.payload.tensors.layout.names != (_DENSITIES,) for r in received):
+                raise ProtocolError(
+                    "flash begins with a stage in which each client has one turn, and some had "
+                    "two; take synchronous"
+                )
             return self._second_stage(state, received)
         mean = replace(
             self._mean(state, received),

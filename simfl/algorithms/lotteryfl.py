@@ -149,6 +149,11 @@ class LotteryFL(AveragedSGD[LotteryFLOptions]):
         super().__init__(options, problem)
         self._pruned = tuple(layer.weight for layer in problem.architecture.layers)
 
+    @property
+    def relays(self) -> bool:
+        """The server keeps each client's mask."""
+        return False
+
     def initial(self) -> LotteryState:
         """All weights; nobody has a mask."""
         return LotteryState(tensors=self._first)

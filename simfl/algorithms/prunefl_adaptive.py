@@ -231,6 +231,11 @@ class PruneFLAdaptive(AveragedSGD[PruneFLAdaptiveOptions]):
                 break
         return state
 
+    @property
+    def relays(self) -> bool:
+        """Weights are chosen at the server, by what all clients have summed up."""
+        return False
+
     def adopt(self, state: Any, received: Received[Payload]) -> AdaptiveState:
         """The server's model; what the client has summed up it keeps."""
         base = super().adopt(state, received)

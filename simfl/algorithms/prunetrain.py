@@ -103,6 +103,11 @@ class PruneTrain(AveragedSGD[PruneTrainOptions]):
         # the first layer and the last are spared
         self._inner = names[1:-1]
 
+    @property
+    def relays(self) -> bool:
+        """Unless aggregators would cut different channels."""
+        return self._by_magnitude or self.options.gone == "masked"
+
     def begin(self, state: ModelState, turn: Turn) -> Training:
         """By magnitude, all weights are trained, and what was pruned may come back."""
         training = super().begin(state, turn)

@@ -29,6 +29,8 @@ class Kind(StrEnum):
     objectives = "objectives"
     topologies = "topologies"
     protocols = "protocols"
+    selection = "selection"
+    availability = "availability"
     networks = "networks"
     links = "links"
     scenarios = "scenarios"

@@ -79,8 +79,8 @@ class Carrier(Protocol):
     def start(self, now_s: float, source: str, target: str, nbytes: int) -> int | None:
         """Begin to hold links; None where there is nothing to hold: the message is there."""
 
-    def cut(self, now_s: float, flow: int) -> None:
-        """Give up a message; its share goes back."""
+    def cut(self, now_s: float, flow: int) -> float:
+        """Give up a message; its share goes back. Gives how much of it had not left, in [0, 1]."""
 
     def next_s(self) -> float:
         """When `ended` must be asked, if nothing else happens; inf: never."""

@@ -1,8 +1,8 @@
 """Joules: what a device draws, times the seconds it does what draws it.
 
-A node is idle or computes, and on top of either its radio sends and receives. Messages that overlap
-in one direction count once: a radio does not draw twice as much for two. Nothing here has a clock;
-it is handed the time.
+A node is idle or computes, and on top of either its radio sends and receives; while it is away,
+nothing that it draws is counted. Messages that overlap in one direction count once: a radio does
+not draw twice as much for two. Nothing here has a clock; it is handed the time.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Meter:
         ledger: of the nodes that are summed up; None for one that is not.
     """
 
-    __slots__ = ("compute", "receive", "transmit", "watts")
+    __slots__ = ("away", "compute", "receive", "transmit", "watts")
 
     def __init__(self, draws: Draws | None = None, ledger: Ledger | None = None) -> None:
         self.watts = {kind: draws.watts(kind) if draws else nan for kind in KINDS}
@@ -101,12 +101,24 @@ class Meter:
         self.compute = Spell(shown, _or_0(more))
         self.transmit = Spell(shown, _or_0(self.watts["transmit"]))
         self.receive = Spell(shown, _or_0(self.watts["receive"]))
+        self.away = Spell(shown, -_or_0(self.watts["idle"]))
+
+    @property
+    def most_watts(self) -> float:
+        """While it computes, sends and receives; of a radio, what is known."""
+        watts = self.watts
+        most = max(watts["idle"], watts["compute"])
+        return most + _or_0(watts["transmit"]) + _or_0(watts["receive"])
+
+    def joules(self, now_s: float) -> float:
+        """By now, of all kinds; of a radio, what is known."""
+        return sum(_or_0(row.joules) for row in self.spent("", now_s))
 
     def spent(self, node: str, now_s: float) -> list[Spent]:
-        """By now, of each kind: idle and computing add up to now, the radio is on top."""
+        """By now, of each kind: idle, computing and away add up to now, the radio is on top."""
         computing = self.compute.seconds(now_s)
         seconds = {
-            "idle": now_s - computing,
+            "idle": now_s - computing - self.away.seconds(now_s),
             "compute": computing,
             "transmit": self.transmit.seconds(now_s),
             "receive": self.receive.seconds(now_s),

@@ -52,7 +52,7 @@ class FairCarrier:
         self._crossing: Counter[int] = Counter()
         self._followed: set[int] = set()
         self._changes: list[tuple[float, int]] = []
-        self._under_way: dict[int, _Way] = {}
+        self._under_way: dict[int, tuple[_Way, float]] = {}
         self._cut = [0.0] * len(ways.links)
         self._between: dict[tuple[str, str], _Way] = {}
         # what most scenarios do without costs most of their messages nothing
@@ -100,16 +100,17 @@ class FairCarrier:
         flow = self._flows.start(
             now_s, way.links, way.usage, bits, weight=way.weight, cap_bps=bound_bps
         )
-        self._under_way[flow] = way
+        self._under_way[flow] = way, bits
         return flow
 
-    def cut(self, now_s: float, flow: int) -> None:
+    def cut(self, now_s: float, flow: int) -> float:
         """Give up a flow."""
         self._follow(now_s)
-        left_bits, way = self._flows.cut(now_s, flow), self._under_way.pop(flow)
+        left_bits, (way, bits) = self._flows.cut(now_s, flow), self._under_way.pop(flow)
         self._crossing.subtract(way.traced)
         for link, share in zip(way.links, way.usage, strict=True):
             self._cut[link] += share * left_bits
+        return left_bits / bits
 
     def next_s(self) -> float:
         """The next end, or the next change of a rate while there are flows."""
@@ -124,7 +125,7 @@ class FairCarrier:
         self._follow(now_s)
         over = self._flows.ended(now_s)
         for flow in over:
-            way = self._under_way.pop(flow)
+            way, _ = self._under_way.pop(flow)
             if way.traced:
                 self._crossing.subtract(way.traced)
         return over
@@ -133,7 +134,7 @@ class FairCarrier:
         """Rates by link."""
         self._follow(now_s)
         loads: dict[int, float] = {}
-        for flow, way in self._under_way.items():
+        for flow, (way, _) in self._under_way.items():
             rate_bps = self._flows.rate_bps(flow)
             for link, share in zip(way.links, way.usage, strict=True):
                 loads[link] = loads.get(link, 0.0) + share * rate_bps
@@ -148,7 +149,7 @@ class FairCarrier:
         for way in self._between.values():
             for link, share in zip(way.links, way.usage, strict=True):
                 asked[link] += share * way.asked_bits
-        for flow, way in self._under_way.items():
+        for flow, (way, _) in self._under_way.items():
             left_bits = self._flows.left_bits(now_s, flow)
             for link, share in zip(way.links, way.usage, strict=True):
                 waiting[link] += share * left_bits

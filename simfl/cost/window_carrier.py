@@ -17,6 +17,7 @@ class WindowCarrier:
     def __init__(self, ways: Ways, *, seed: int) -> None:
         self._ways = ways
         self._flows = WindowFlows(ways.links, ways.transport, seed=seed)
+        self._bits: dict[int, float] = {}
         self._way = lru_cache(maxsize=1 << 16)(self._find_way)
 
     def __len__(self) -> int:
@@ -40,11 +41,13 @@ class WindowCarrier:
         key = self._ways.key(source, target)
         if not size:
             return None
-        return self._flows.start(now_s, *self._way(source, target), size, key=key)
+        flow = self._flows.start(now_s, *self._way(source, target), size, key=key)
+        self._bits[flow] = 8.0 * size
+        return flow
 
-    def cut(self, now_s: float, flow: int) -> None:
+    def cut(self, now_s: float, flow: int) -> float:
         """Give up a flow."""
-        self._flows.cut(now_s, flow)
+        return self._flows.cut(now_s, flow) / self._bits.pop(flow)
 
     def next_s(self) -> float:
         """The next arrival, or change of a link's rate."""
@@ -52,7 +55,10 @@ class WindowCarrier:
 
     def ended(self, now_s: float) -> list[int]:
         """Flows whose last byte has arrived."""
-        return self._flows.ended(now_s)
+        over = self._flows.ended(now_s)
+        for flow in over:
+            del self._bits[flow]
+        return over
 
     def loads(self, now_s: float) -> Iterator[tuple[str, float, float]]:
         """As the windows stand."""

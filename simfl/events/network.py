@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-from simpy import Environment, Event
+from simpy import Environment, Event, Interrupt
 
 from simfl.cost.carrier import Carrier, LinkUse
 from simfl.errors import NetworkError
@@ -13,6 +13,18 @@ from simfl.events.activity import Activity
 
 # what rounding may add to a sum of a hundred thousand rates or sizes
 _ROUNDING: Final = 1e-9
+
+
+class Cut(Interrupt):
+    """A message was given up.
+
+    Attributes:
+        crossed_bytes: of it, that had left by then.
+    """
+
+    def __init__(self, cause: object, crossed_bytes: int) -> None:
+        super().__init__(cause)
+        self.crossed_bytes = crossed_bytes
 
 
 class Network:
@@ -46,6 +58,7 @@ class Network:
 
         Raises:
             NetworkError: no route.
+            Cut: interrupted after it had begun to cross.
         """
         env, carrier = self._env, self._carrier
         yield env.timeout(carrier.delay_s(source, target, nbytes))
@@ -56,10 +69,12 @@ class Network:
         self._look_soon()
         try:
             yield done
-        finally:
+        except Interrupt as cut:
+            left = 0.0
             if self._done.pop(flow, None) is not None:
-                carrier.cut(env.now, flow)
+                left = carrier.cut(env.now, flow)
                 self._look_soon()
+            raise Cut(cut.cause, round(nbytes * (1.0 - left))) from None
 
     def uses(self) -> list[LinkUse]:
         """What has crossed each link by now.

@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from simpy import Environment, Event, FilterStore
+from simpy import Environment, Event, FilterStore, Interrupt, Process
 
 from simfl.cost.device import DeviceModel
 from simfl.cost.energy import Meter
 from simfl.cost.variation import Unit
 from simfl.events.activity import Activity
-from simfl.events.network import Network
+from simfl.events.network import Cut, Network
 from simfl.events.observer import Observer, Sent, Span
 from simfl.memo import Artifact
 from simfl.work import Manifest, Workload
@@ -27,6 +27,7 @@ class World:
     """What all nodes share.
 
     Attributes:
+        returned: called whenever a node is there again.
         promise: a verb and its arguments -> the artifact of its result.
         start: begins an artifact's computation, to be joined when its counts are asked for.
         work: a verb and its arguments -> what it asks of a device.
@@ -36,6 +37,7 @@ class World:
     env: Environment
     network: Network
     observer: Observer
+    returned: Callable[[], None]
     promise: Callable[..., Artifact[Any]]
     start: Callable[[Any], None]
     work: Callable[..., Workload]
@@ -58,6 +60,8 @@ class Node:
         name: its place in the network.
         index: its logical coordinate among the clients or peers; -1 for the server.
         meter: is told when it computes, sends and receives, and for how long, cut or not.
+        changed: triggered when it leaves or comes back next.
+        gone: whether it never comes back.
 
     Args:
         unit: how this board differs from its model; None: it does not.
@@ -81,6 +85,68 @@ class Node:
         self._waiting: deque[Event] = deque()
         self._costs: dict[int, tuple[Workload, float]] = {}
         self._inbox = FilterStore(world.env)
+        self.gone = False
+        self._away_for: set[str] = set()
+        self._acting: dict[Process, None] = {}
+        self.changed = world.env.event()
+
+    @property
+    def there(self) -> bool:
+        """Whether it takes part now."""
+        return not self._away_for
+
+    def leave(self, why: str = "left", *, for_good: bool = False) -> None:
+        """Be away for this reason from now on: what it does and waits for is cut."""
+        there, world = self.there, self._world
+        self._away_for.add(why)
+        self.gone = self.gone or for_good
+        if there:
+            for process in list(self._acting):
+                process.interrupt(why)
+            self.meter.away.begin(world.env.now)
+            world.observer.left(self.name, why)
+            self._change()
+
+    def come_back(self, why: str = "left") -> None:
+        """Be there again, with what it held, if nothing else keeps it away."""
+        if why not in self._away_for:
+            return
+        self._away_for.remove(why)
+        if self.there:
+            self.meter.away.end(self._world.env.now)
+            self._world.observer.returned(self.name)
+            self._change()
+            self._world.returned()
+
+    def _change(self) -> None:
+        changed, self.changed = self.changed, self._world.env.event()
+        changed.succeed()
+
+    def present(self) -> Activity[None]:
+        """Wait until it is there."""
+        while not self.there:
+            yield self.changed
+
+    def cut_where_it_leaves(self, activity: Activity[T]) -> Activity[T]:
+        """Something else that it does.
+
+        Raises:
+            Interrupt: it is away, or leaves.
+        """
+        process = self._begin()
+        try:
+            return (yield from activity)
+        finally:
+            self._acting.pop(process, None)
+
+    def _begin(self) -> Process:
+        """What the present process does from now on is cut where this node leaves."""
+        if not self.there:
+            raise Interrupt("away")
+        process = self._world.env.active_process
+        assert process is not None
+        self._acting[process] = None
+        return process
 
     def compute(self, verb: Callable[..., T], *args: Any, round: int = 0) -> Activity[Artifact[T]]:
         """Compute on this node's device, after what it is computing already.
@@ -90,13 +156,36 @@ class Node:
 
         Raises:
             DeviceMemoryError: the device cannot hold it.
+            Interrupt: it is away, leaves, or was interrupted.
         """
+        process = self._begin()
+        try:
+            if self._busy:
+                yield from self._wait()
+            self._busy = True
+            return (yield from self._occupied(verb, args, round))
+        finally:
+            self._acting.pop(process, None)
+
+    def _occupied(
+        self, verb: Callable[..., T], args: tuple[Any, ...], round: int
+    ) -> Activity[Artifact[T]]:
         world, unit = self._world, self._unit
-        if self._busy:
-            yield from self._wait()
-        self._busy = True
         start_s = world.env.now
         self.meter.compute.begin(start_s)
+
+        def report(manifest: Manifest | None) -> None:
+            span = Span(
+                start_s=start_s,
+                end_s=world.env.now,
+                node=self.name,
+                verb=verb.__name__,
+                round=round,
+                key=artifact.key,
+                manifest=manifest,
+            )
+            world.observer.computed(span)
+
         try:
             work = world.work(verb, *args)
             seconds = self._seconds(work)
@@ -105,22 +194,16 @@ class Node:
             artifact: Artifact[T] = world.promise(verb, *args)
             world.start(artifact)
             yield world.env.timeout(seconds)
+        except Interrupt:
+            report(None)
+            raise
         finally:
             end_s = world.env.now
             self.meter.compute.end(end_s)
             if unit is not None:
                 unit.computed(start_s, end_s)
             self._release()
-        span = Span(
-            start_s=start_s,
-            end_s=world.env.now,
-            node=self.name,
-            verb=verb.__name__,
-            round=round,
-            key=artifact.key,
-            manifest=artifact.manifest,
-        )
-        world.observer.computed(span)
+        report(artifact.manifest)
         return artifact
 
     def _wait(self) -> Activity[None]:
@@ -162,29 +245,45 @@ class Node:
 
         Returns:
             The payload, for whoever follows it to the other side.
+
+        Raises:
+            Interrupt: one of the two is away or leaves, or it was interrupted.
         """
         world, start_s = self._world, self._world.env.now
         nbytes = world.nbytes(payload.manifest)
         sending, receiving = self.meter.transmit, to.meter.receive
-        sending.begin(start_s)
-        receiving.begin(start_s)
-        try:
-            yield from world.network.transfer(self.name, to.name, nbytes)
-        finally:
+
+        def report(nbytes: int, *, cut: bool) -> None:
             end_s = world.env.now
             sending.end(end_s)
             receiving.end(end_s)
-        sent = Sent(
-            start_s=start_s,
-            end_s=end_s,
-            source=self.name,
-            target=to.name,
-            round=round,
-            key=payload.key,
-            manifest=payload.manifest,
-            nbytes=nbytes,
-        )
-        world.observer.sent(sent)
+            sent = Sent(
+                start_s=start_s,
+                end_s=end_s,
+                source=self.name,
+                target=to.name,
+                round=round,
+                key=payload.key,
+                manifest=payload.manifest,
+                nbytes=nbytes,
+                cut=cut,
+            )
+            world.observer.sent(sent)
+
+        process = self._begin()
+        try:
+            to._begin()
+            sending.begin(start_s)
+            receiving.begin(start_s)
+            try:
+                yield from world.network.transfer(self.name, to.name, nbytes)
+            except Interrupt as cut:
+                report(cut.crossed_bytes if isinstance(cut, Cut) else 0, cut=True)
+                raise
+        finally:
+            self._acting.pop(process, None)
+            to._acting.pop(process, None)
+        report(nbytes, cut=False)
         if tag is not None:
             yield to._inbox.put(_Message(self.name, tag, payload))
         return payload

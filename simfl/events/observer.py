@@ -15,6 +15,7 @@ class Span(NamedTuple):
         verb: which of the algorithm's verbs.
         round: the round it belongs to; 0 before the first.
         key: of the result.
+        manifest: None where it was cut: there is no result.
     """
 
     start_s: float
@@ -23,11 +24,21 @@ class Span(NamedTuple):
     verb: str
     round: int
     key: Key
-    manifest: Manifest
+    manifest: Manifest | None
+
+    @property
+    def cut(self) -> bool:
+        """Whether it came to no end."""
+        return self.manifest is None
 
 
 class Sent(NamedTuple):
-    """A payload arrived; ``nbytes`` is the size of its message."""
+    """A payload arrived, or was given up.
+
+    Attributes:
+        nbytes: of its message; of one that was cut, those that had left.
+        cut: whether it never arrived.
+    """
 
     start_s: float
     end_s: float
@@ -37,13 +48,20 @@ class Sent(NamedTuple):
     key: Key
     manifest: Manifest
     nbytes: int
+    cut: bool = False
 
 
 class Observer(Protocol):
     """Receives every activity and transfer as it ends."""
 
     def computed(self, span: Span) -> None:
-        """A node finished computing."""
+        """A node finished computing, or was cut."""
 
     def sent(self, sent: Sent) -> None:
-        """A transfer ended."""
+        """A transfer ended, or was cut."""
+
+    def left(self, node: str, why: str) -> None:
+        """A node is away from now on."""
+
+    def returned(self, node: str) -> None:
+        """A node is there again."""

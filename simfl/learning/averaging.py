@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from simfl.pruning.masks import over
+from simfl.tensors import Masks, NamedTensors, Payload
+
 
 def weighted_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The sum of weight x vector over the sum of weights.
@@ -57,3 +60,39 @@ def masked_mean(
             total.addcmul_(vector, mask, value=weight)
             heard.add_(mask, alpha=weight)
     return torch.where(heard > 0, total / heard, otherwise)
+
+
+def rebased(now: Payload, update: Payload, base: Payload, weight: float) -> Payload:
+    """``now + weight (update - base)``, tensor by tensor; what only the update has stays as it is.
+
+    Args:
+        now: a model.
+        update: at least its tensors, in the same shapes.
+        base: likewise.
+        weight: of the difference.
+
+    Returns:
+        Under the masks of the update, where it has others than its base; else under those of now.
+    """
+    views, masks = {}, {}
+    shared = [name for name in update.tensors if name in base.tensors]
+    of = now if _same(update.masks, base.masks, shared) else update
+    for name, sent in update.tensors.items():
+        if name not in now.tensors:
+            views[name] = sent
+            continue
+        moved = now.tensors[name] + weight * (sent - base.tensors[name])
+        if of.masks is not None:
+            masks[name] = of.masks.views[name]
+            moved = moved * masks[name]
+        views[name] = moved
+    tensors = NamedTensors.pack(views)
+    if of.masks is None:
+        return Payload(tensors)
+    return Payload(tensors, over(tensors.layout, masks))
+
+
+def _same(one: Masks | None, other: Masks | None, names: Sequence[str]) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or all(torch.equal(one.views[n], other.views[n]) for n in names)

@@ -1,6 +1,8 @@
 """Accuracy and loss on the test set, or on other samples."""
 
-from simfl.learning.network import loss_of
+from math import sqrt
+
+from simfl.learning.network import loss_of, losses_of
 from simfl.learning.problem import ClientData, Problem
 from simfl.learning.state import ModelState, Score
 
@@ -19,6 +21,17 @@ def evaluate(problem: Problem, state: ModelState, data: ClientData | None = None
         right += int((output.argmax(1) == classes).sum())
         total_loss += float(loss_of(problem.local.loss, output, targets)) * len(inputs)
     return Score(accuracy=right / len(test), loss=total_loss / len(test))
+
+
+def root_mean_square_loss(problem: Problem, state: ModelState, client: int) -> float:
+    """Of the losses of a client's samples."""
+    net, data = problem.network(state.tensors.layout), problem.data_of(client)
+    net.load([state.tensors.flat])
+    total = 0.0
+    for inputs, targets in zip(data.inputs.split(_BATCH), data.targets.split(_BATCH), strict=True):
+        losses = losses_of(problem.local.loss, net.logits(inputs), targets)
+        total += float(losses.square().sum())
+    return sqrt(total / len(data))
 
 
 def share_right(problem: Problem, state: ModelState, data: ClientData) -> float:

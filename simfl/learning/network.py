@@ -178,3 +178,11 @@ def loss_of(kind: Loss, output: Tensor, targets: Tensor) -> Tensor:
     if kind == "bce_with_logits":
         return functional.binary_cross_entropy_with_logits(output, targets)
     return functional.cross_entropy(output, targets)
+
+
+def losses_of(kind: Loss, output: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each sample of a batch, ``(samples,)``; their mean is `loss_of`."""
+    if kind == "bce_with_logits":
+        each = functional.binary_cross_entropy_with_logits(output, targets, reduction="none")
+        return each.mean(1)
+    return functional.cross_entropy(output, targets, reduction="none")

@@ -10,7 +10,7 @@ from simfl.pruning.masks import applied
 from simfl.tensors import Masks, NamedTensors, Payload, manifest_of
 from simfl.work import Manifest, Participant, Turn
 
-__all__ = ["ModelState", "Participant", "Payload", "Received", "Score", "Turn"]
+__all__ = ["Loss", "ModelState", "Participant", "Payload", "Received", "Score", "Turn"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,3 +69,18 @@ class Score:
     def manifest(self) -> Manifest:
         """Its metrics."""
         return Manifest(metrics={"accuracy": self.accuracy, "loss": self.loss})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What a model makes of a client's samples.
+
+    Attributes:
+        loss: root of the mean square of the samples' losses.
+    """
+
+    loss: float
+
+    def manifest(self) -> Manifest:
+        """Its metric."""
+        return Manifest(metrics={"loss": self.loss})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, ClassVar, Protocol
 
 import networkx as nx
@@ -21,6 +22,8 @@ class ProtocolOptions(Options):
 
     needs_server: ClassVar[bool] = True
     """Whether it is for a server and clients; else it is for peers alone."""
+    needs_aggregators: ClassVar[bool] = False
+    """Whether nodes that aggregate are between the server and the clients."""
 
 
 class Run(Protocol):
@@ -29,6 +32,7 @@ class Run(Protocol):
     env: Environment
     clients: list[Node]
     peers: list[Node]
+    aggregators: list[Node]
     overlay: nx.Graph[str]
 
     @property
@@ -38,11 +42,35 @@ class Run(Protocol):
     def promise(self, verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
         """The artifact of a verb that takes no time of its own."""
 
-    def sample(self, size: int | None, round: int) -> list[Node]:
-        """The cohort of a round: seeded, in the order of the clients; all where size is None."""
+    @property
+    def asks_for_losses(self) -> bool:
+        """Whether a turn must tell the client's loss, for whoever chooses cohorts."""
+
+    def cohort(
+        self, size: int | None, number: int, among: Sequence[Node] | None = None
+    ) -> Activity[list[Node]]:
+        """Clients chosen by the scenario's selection, in their order; waits while nobody is there.
+
+        Args:
+            size: how many, where there are as many; None for all.
+            number: of the choice: seeds come from it.
+            among: whom; None for all clients.
+        """
+
+    def somebody(self, among: Sequence[Node] | None = None) -> Activity[list[Node]]:
+        """The clients that are there, or some of them; waits while nobody is."""
+
+    def draw(self, *coordinates: str | int) -> Random:
+        """What is drawn at these logical coordinates."""
+
+    def came_back(self, client: Node, duration_s: float, loss: Artifact[Any] | None) -> None:
+        """A client's turn has come to its end: what is known of it by now."""
 
     def participant(self, node: Node) -> Participant:
-        """A client or peer in logical coordinates; the server has index -1 and no samples."""
+        """A client or peer in logical coordinates; the server has index -1 and no samples.
+
+        One who aggregates has an index below, and the samples of the clients beside it.
+        """
 
     def state_of(self, node: Node) -> Artifact[Any] | None:
         """What a client held after its last turn; None for algorithms that do not look."""
@@ -50,10 +78,19 @@ class Run(Protocol):
     def keep_state(self, node: Node, state: Artifact[Any]) -> None:
         """What a client holds now."""
 
-    def observe(self, round: int, state: Artifact[Any], node: Node | None = None) -> None:
+    def observe(
+        self, round: int, state: Artifact[Any], node: Node | None = None, updates: int = 0
+    ) -> None:
         """A state after a round, the server's or that peer's: evaluated and saved when due.
 
-        May end the run; among peers, once the last of them has ended the round.
+        May end the run; among peers, once the last of those there has ended the round.
+
+        Args:
+            round: its number, 0 before the first; each holder's rise by one, or more after it was
+                away.
+            state: the holder's.
+            node: a peer; None for the server.
+            updates: how many messages went into it in this round.
         """
 
 
@@ -68,13 +105,38 @@ class RunProtocol(Protocol):
         """
 
 
+class Ending:
+    """Peers are done once each of them that is there has ended its part, and one has at least.
+
+    Args:
+        run: of peers.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.over = run.env.event()
+        self._peers = run.peers
+        self._done: set[Node] = set()
+
+    def done(self, node: Node) -> None:
+        """A peer has ended its part."""
+        self._done.add(node)
+        self.look()
+
+    def look(self) -> None:
+        """To be called whenever a peer has left."""
+        waited_for = (node for node in self._peers if node.there and node not in self._done)
+        if self._done and not self.over.triggered and next(waited_for, None) is None:
+            self.over.succeed()
+
+
 def messages(
     run: Run, algorithm: AnyAlgorithm, state: Artifact[Any], to: Sequence[Node]
-) -> list[Artifact[Any]]:
-    """What some nodes are sent of a state: one promise for all, unless the algorithm addresses."""
+) -> list[tuple[Node, Artifact[Any]]]:
+    """What each node is sent of a state: one promise for all, unless the algorithm addresses."""
     if algorithm.addresses:
-        return [run.promise(algorithm.share, state, run.participant(node)) for node in to]
-    return [run.promise(algorithm.share, state)] * len(to)
+        return [(node, run.promise(algorithm.share, state, run.participant(node))) for node in to]
+    message = run.promise(algorithm.share, state)
+    return [(node, message) for node in to]
 
 
-__all__ = ["ProtocolOptions", "Received", "Run", "RunProtocol", "messages"]
+__all__ = ["Ending", "ProtocolOptions", "Received", "Run", "RunProtocol", "messages"]

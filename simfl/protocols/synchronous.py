@@ -1,19 +1,19 @@
 """Synchronous rounds with a server.
 
+A client that leaves is not waited for: its update is missing, and the round goes on with the
+others'. A round whose every update is missing leaves the model as it was. While nobody is there,
+the server waits.
+
 Source: McMahan et al. 2017, Algorithm 1; with pruning, Jiang et al. 2019, section 3.2.3.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from simfl.algorithms.base import AnyAlgorithm
-from simfl.errors import ProtocolError
 from simfl.events.activity import Activity, parallel
-from simfl.events.node import Node
-from simfl.memo import Artifact, Received
 from simfl.options import Positive
 from simfl.protocols.base import ProtocolOptions, Run, RunProtocol, messages
+from simfl.protocols.visits import refuse_strangers, visit
 from simfl.registry import PROTOCOLS
 from simfl.work import Turn
 
@@ -22,7 +22,7 @@ class SynchronousOptions(ProtocolOptions):
     """Rounds and cohort.
 
     Attributes:
-        cohort: clients drawn for each round, without replacement; left out, all of them.
+        cohort: clients chosen for each round; left out, all of them that are there.
     """
 
     rounds: Positive
@@ -32,30 +32,20 @@ class SynchronousOptions(ProtocolOptions):
 @PROTOCOLS.register("synchronous", options=SynchronousOptions)
 def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) -> Activity[None]:
     """Send the model to a cohort, train there, collect, aggregate; a round waits for everybody."""
-    server, overlay = run.server, run.overlay
-    strangers = [c.name for c in run.clients if not overlay.has_edge(server.name, c.name)]
-    if strangers:
-        raise ProtocolError(
-            f"synchronous rounds need every client beside the server; {strangers[0]} is not"
-        )
+    refuse_strangers(run)
+    server = run.server
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)
-
-    def visit(client: Node, t: int, message: Artifact[Any]) -> Activity[Received[Any]]:
-        down = yield from server.send(client, message, round=t)
-        received = Received(down, run.participant(server))
-        local = yield from client.compute(algorithm.adopt, run.state_of(client), received, round=t)
-        local = yield from client.compute(algorithm.train, local, Turn(client.index, t), round=t)
-        run.keep_state(client, local)
-        up = yield from client.send(server, run.promise(algorithm.share, local), round=t)
-        return Received(up, run.participant(client))
-
     for t in range(1, options.rounds + 1):
-        cohort = run.sample(options.cohort, t)
-        pairs = zip(cohort, messages(run, algorithm, model, cohort), strict=True)
-        updates = yield from parallel(run.env, (visit(c, t, message) for c, message in pairs))
-        model = yield from server.compute(algorithm.aggregate, model, tuple(updates), round=t)
-        run.observe(t, model)
+        cohort = yield from run.cohort(options.cohort, t)
+        visits = (
+            visit(run, algorithm, client, message, Turn(client.index, t), round=t)
+            for client, message in messages(run, algorithm, model, cohort)
+        )
+        updates = yield from parallel(run.env, visits)
+        if updates:
+            model = yield from server.compute(algorithm.aggregate, model, tuple(updates), round=t)
+        run.observe(t, model, updates=len(updates))
 
 
 _: RunProtocol = synchronous

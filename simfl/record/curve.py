@@ -5,21 +5,22 @@ from __future__ import annotations
 import pandas as pd
 
 
-def curve_of(scores: pd.DataFrame, holders: int) -> pd.DataFrame:
-    """Evaluations by round: the mean of all holders, once the last of them is there.
+def curve_of(scores: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """Evaluations by round: the mean of all models that are of it, at the time when it was over.
 
     Args:
         scores: rows of the table ``scores``.
-        holders: how many models a round has: 1 with a server, else the peers.
+        rounds: rows of the table ``rounds``.
 
     Returns:
         Columns as in ``scores``, without the node and the key.
     """
-    rounds = scores.drop(columns=["node", "key"]).groupby("round")
-    last = rounds[["time_s", "down_bytes", "up_bytes", "joules"]].max()
-    mean = rounds[["accuracy", "loss", "nonzero"]].mean()
-    whole = rounds.size() == holders
-    return last.join(mean)[whole].reset_index()
+    by_round = scores.drop(columns=["node", "key", "time_s"]).groupby("round")
+    last = by_round[["down_bytes", "up_bytes", "joules"]].max()
+    mean = by_round[["accuracy", "loss", "nonzero"]].mean()
+    ends_s = rounds.set_index("round")["end_s"].rename("time_s")
+    curve = ends_s.to_frame().join(last, how="inner").join(mean)
+    return curve.sort_index().reset_index()
 
 
 def row_reached(curve: pd.DataFrame, target: float, consecutive: int) -> int | None:

@@ -15,6 +15,7 @@ from simfl.errors import TraceError
 from simfl.keys import Key
 from simfl.record.curve import curve_of, row_reached
 from simfl.record.schema import COLUMNS, VERSION
+from simfl.record.upgrade import PREVIOUS, upgraded
 from simfl.work import Manifest, TensorInfo
 
 
@@ -34,12 +35,16 @@ class Trace:
             _refuse_cut(self.path)
             with h5py.File(self.path, "r", swmr=True) as file:
                 self.attributes: dict[str, Any] = dict(file.attrs)
-                if self.attributes.get("schema_version") != VERSION:
+                version = self.attributes.get("schema_version")
+                if version not in (VERSION, PREVIOUS):
                     raise TraceError(
                         f"{self.path}: not a trace of this version of simfl; run the scenario again"
                     )
                 self.status = bytes(file["status"][0]).decode(errors="ignore")
-                self._tables = {table: file[table][:] for table in COLUMNS}
+                older = version == PREVIOUS
+                self._tables = {t: file[t][:] for t in COLUMNS if t in file or not older}
+                if older:
+                    self._tables = upgraded(self._tables)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             reason = "no such file" if not self.path.exists() else "not a whole trace"
             raise TraceError(f"{self.path}: {reason}; give the HDF5 file of a run") from error
@@ -66,16 +71,31 @@ class Trace:
 
     @cached_property
     def curve(self) -> pd.DataFrame:
-        """Evaluations by round: the server's; of peers the mean, once the last of them is there.
+        """Evaluations by round: the server's; of peers the mean of those that ended it.
 
         Columns as in ``scores``, without the node and the key.
         """
-        return curve_of(self.scores, max(1, len(self.peers)))
+        return curve_of(self.scores, self.rounds)
 
     @property
     def peers(self) -> list[str]:
         """The nodes of a run without a server; else none."""
         return list(self.nodes["node"][self.nodes["role"] == "peer"])
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """When each round was over; round 0 is what came before the first."""
+        return self._frame("rounds")
+
+    @cached_property
+    def away(self) -> pd.DataFrame:
+        """When nodes were not there."""
+        return self._frame("away")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """What was measured in activities, by the key of their results."""
+        return self._frame("metrics")
 
     @cached_property
     def manifests(self) -> pd.DataFrame:
@@ -178,6 +198,11 @@ class Trace:
             for key, number in zip(rows["key"].tolist(), rows["manifest"].tolist(), strict=True):
                 if number in manifests:
                     known[Key(key.decode())] = manifests[number]
+        measured: dict[Key, dict[str, float]] = {}
+        for row in self._tables["metrics"]:
+            of = measured.setdefault(Key(row["key"].decode()), {})
+            of[row["metric"].decode()] = float(row["value"])
+        known |= {key: Manifest(metrics=metrics) for key, metrics in measured.items()}
         for row in self._tables["scores"]:
             metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
             known[Key(row["key"].decode())] = Manifest(metrics=metrics)

@@ -11,11 +11,13 @@ from typing import Final
 import numpy as np
 
 KEY: Final = "S32"
-VERSION: Final = 5
+VERSION: Final = 6
+NONE: Final = -1
+"""The number of a manifest that is not there: what was cut has no result."""
 STATUS: Final = "S256"
 
 COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
-    # what each node computed
+    # what each node computed; cut: it was given up at its end, and has no result
     "activities": [
         ("start_s", "<f8"),
         ("end_s", "<f8"),
@@ -24,8 +26,9 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("round", "<i4"),
         ("key", KEY),
         ("manifest", "<i4"),
+        ("cut", "u1"),
     ],
-    # what was sent
+    # what was sent; cut: it never arrived, and nbytes are those that had left
     "transfers": [
         ("start_s", "<f8"),
         ("end_s", "<f8"),
@@ -35,9 +38,30 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("key", KEY),
         ("manifest", "<i4"),
         ("nbytes", "<i8"),
+        ("cut", "u1"),
+    ],
+    # when each round was over: ended by the server, or by every peer that was there; updates: how
+    # many messages went into its models
+    "rounds": [
+        ("round", "<i4"),
+        ("end_s", "<f8"),
+        ("updates", "<i4"),
+    ],
+    # when a node was not there: it had left, or its battery was empty
+    "away": [
+        ("node", "S"),
+        ("start_s", "<f8"),
+        ("end_s", "<f8"),
+        ("why", "S16"),
+    ],
+    # what was measured in activities, such as a client's loss, by the key of the result
+    "metrics": [
+        ("key", KEY),
+        ("metric", "S32"),
+        ("value", "<f8"),
     ],
     # evaluations of the model that `node` holds (the server or a peer), and the bytes sent until
-    # then: down by the server, up by all others; joules of the clients or peers (nan: a device
+    # then: down towards the clients, up all others; joules of the clients or peers (nan: a device
     # without figures; a radio without figures adds nothing)
     "scores": [
         ("time_s", "<f8"),
@@ -83,9 +107,10 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("used", "<f8"),
         ("busy", "<f8"),
     ],
-    # what each node did by the end, cut or not: idle and compute add up to the run's length;
-    # transmit and receive are on top, and overlapping messages of one direction count once.
-    # joules are seconds times the device's watts, nan where these are not known
+    # what each node did by the end, cut or not: idle, compute and the time that it was away add up
+    # to the run's length; transmit and receive are on top, and overlapping messages of one
+    # direction count once. joules are seconds times the device's watts, nan where these are not
+    # known
     "energy": [
         ("node", "S"),
         ("kind", "S8"),

@@ -11,6 +11,7 @@ import yaml
 
 from simfl.record.reader import Trace
 from simfl.record.repeats import Spread, spreads
+from simfl.record.schema import NONE
 from simfl.units import parse
 
 
@@ -20,7 +21,7 @@ class Summary:
 
     Attributes:
         peers: how many, where there is no server; else 0.
-        rounds: finished ones: aggregated by the server, or mixed by every peer.
+        rounds: those that are over: of the server, or of every peer that was there.
         time_s: simulated, to the end of the last activity.
         preparation_s: simulated, before the first round (server pruning).
         accuracy: of the last evaluation, of peers the mean; nan if there was none.
@@ -29,15 +30,20 @@ class Summary:
         target_s: simulated time at which that was so; inf if never, nan without target.
         target_round: the round of it.
         round_s: mean simulated length of a round.
-        round_compute_s: mean, of the slowest client's or peer's computing in it.
-        down_bytes: sent by the server.
-        up_bytes: sent to it, or by the peers.
+        round_compute_s: mean, of the slowest client's or peer's computing in it; nan where turns go
+            on over the ends of rounds.
+        down_bytes: sent by the server, and by aggregators to clients; what was cut as far as it had
+            left.
+        up_bytes: sent to it, or by the peers; likewise.
         last_down_bytes: the last message from the server.
         last_up_bytes: the last message to it, or of a peer.
         joules: of the clients or peers, to the end; nan where a device lacks watts, idle or busy.
         radio_missing: whether what some of their radios drew is not in it, since it is not known.
         target_joules: of them, until ``target_s``; inf if never, nan without target.
         server_joules: of the server; nan without watts, or without a server.
+        cut_turns: trainings that were given up: their node left, or a deadline came.
+        lost_messages: that never arrived.
+        away_s: of all clients or peers together.
         size: parameters of the model, its buffers included.
         nonzero: of them, stored at the last evaluation.
         repeats: of time, time to the target and energy, over possible worlds; none without repeats.
@@ -63,6 +69,9 @@ class Summary:
     radio_missing: bool
     target_joules: float
     server_joules: float
+    cut_turns: int
+    lost_messages: int
+    away_s: float
     size: int
     nonzero: int
     repeats: Mapping[str, Spread]
@@ -74,15 +83,16 @@ def summarise(trace: Trace) -> Summary:
     target, consecutive = stop["accuracy"], stop["consecutive"]
     activities, transfers, curve = trace.activities, trace.transfers, trace.curve
     peers = len(trace.peers)
-    ends_s = _round_ends(activities, peers)
+    ends_s = trace.rounds["end_s"][trace.rounds["round"] > 0]
     rounds, first_s = len(ends_s), _preparation_s(activities)
     time_s = max([0.0, *activities["end_s"].tail(1), *transfers["end_s"].tail(1)])
-    compute = slowest_compute(activities)
-    down = transfers["source"] == "server"
+    compute = _slowest_compute(activities, trace.rounds)
+    whole, above = transfers["cut"] == 0, trace.nodes["node"][trace.nodes["index"] < 0]
+    down = transfers["source"].isin(above) & (transfers["target"] != "server")
     accuracy = curve["accuracy"]
     spent = joules_by_node(trace)
     served = trace.nodes["role"] == "server"
-    others = trace.nodes["node"][~served]
+    others = trace.nodes["node"][trace.nodes["index"] >= 0]
     return Summary(
         peers=peers,
         rounds=rounds,
@@ -98,12 +108,15 @@ def summarise(trace: Trace) -> Summary:
         round_compute_s=float(compute.mean()) if len(compute) else float("nan"),
         down_bytes=int(transfers["nbytes"][down].sum()),
         up_bytes=int(transfers["nbytes"][~down].sum()),
-        last_down_bytes=_last(transfers["nbytes"][down]),
-        last_up_bytes=_last(transfers["nbytes"][~down]),
+        last_down_bytes=_last(transfers["nbytes"][whole & down]),
+        last_up_bytes=_last(transfers["nbytes"][whole & ~down]),
         joules=float(spent["joules"].reindex(others).sum(skipna=False)),
         radio_missing=bool(spent["radio_missing"].reindex(others, fill_value=False).any()),
         target_joules=trace.joules_to_accuracy(target, consecutive) if target else float("nan"),
         server_joules=float(spent["joules"].reindex(trace.nodes["node"][served]).sum(min_count=1)),
+        cut_turns=int(activities["cut"][activities["verb"] == "train"].sum()),
+        lost_messages=int(transfers["cut"].sum()),
+        away_s=float((trace.away["end_s"] - trace.away["start_s"]).sum()),
         size=_size(trace),
         nonzero=_last(curve["nonzero"]),
         repeats=spreads(trace),
@@ -112,14 +125,18 @@ def summarise(trace: Trace) -> Summary:
 
 def _size(trace: Trace) -> int:
     """Parameters of the model: a message may hold more."""
-    first = trace.activities["manifest"].head(1)
+    made = trace.activities["manifest"]
+    first = made[made != NONE].head(1)
     manifests = trace.manifests
     return int(manifests["size"][manifests["manifest"].isin(first)].sum())
 
 
-def slowest_compute(activities: pd.DataFrame) -> pd.Series[float]:
-    """Per round, the seconds that its slowest client or peer trained."""
+def _slowest_compute(activities: pd.DataFrame, rounds: pd.DataFrame) -> pd.Series[float]:
+    """Per round, the seconds that its slowest client or peer trained; empty, see there."""
     training = activities[activities["verb"] == "train"]
+    ends_s = training["round"].map(rounds.set_index("round")["end_s"])
+    if (training["end_s"] > ends_s).any():
+        return pd.Series(dtype=float)
     seconds = training["end_s"] - training["start_s"]
     return seconds.groupby(training["round"]).max()
 
@@ -181,13 +198,6 @@ def _batteries(trace: Trace) -> dict[str, float]:
 
 def _bytes_by(transfers: pd.DataFrame, side: str, nodes: pd.Index[str]) -> pd.Series[int]:
     return transfers["nbytes"].groupby(transfers[side]).sum().reindex(nodes, fill_value=0)
-
-
-def _round_ends(activities: pd.DataFrame, peers: int) -> pd.Series[float]:
-    """When each finished round ended: the server aggregated, or the last peer mixed."""
-    ends = activities[activities["verb"] == ("mix" if peers else "aggregate")]
-    rounds = ends.groupby("round")["end_s"]
-    return rounds.max()[rounds.size() == max(1, peers)]
 
 
 def _preparation_s(activities: pd.DataFrame) -> float:

@@ -24,7 +24,10 @@ from simfl.work import Manifest
 BLOCK: Final = 2048
 # more than one flush can take: a block of every table, and HDF5's own structures
 _SPARE_BYTES: Final = 2**20
-_ORDER: Final = ("nodes", "links", "energy", "manifests", "scores", "transfers", "activities")
+_ORDER: Final = (
+    *("nodes", "links", "energy", "away", "rounds", "manifests", "metrics", "scores"),
+    *("transfers", "activities"),
+)
 _FAULTS: Final = (OSError, RuntimeError, ValueError)
 Row = tuple[Any, ...]
 

@@ -70,6 +70,15 @@ class Named(Plugged):
     name: str
 
 
+class Short(Named):
+    """A plug-in for which a name alone can stand, with its defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, data: object) -> object:
+        return {"name": data} if isinstance(data, str) else data
+
+
 def fault(where: tuple[str, ...], message: str) -> ValidationError:
     """A mistake found in one key by looking at others."""
     details = InitErrorDetails(type=PydanticCustomError("fault", message), loc=where, input=None)
@@ -112,6 +121,18 @@ class ProtocolChoice(Named):
     registry: ClassVar[plugins.Registry[Any]] = plugins.PROTOCOLS
 
 
+class SelectionChoice(Short):
+    """How cohorts are chosen; a name alone stands for it with its defaults."""
+
+    registry: ClassVar[plugins.Registry[Any]] = plugins.SELECTIONS
+
+
+class AvailabilityChoice(Short):
+    """When devices are there; a name alone stands for it with its defaults."""
+
+    registry: ClassVar[plugins.Registry[Any]] = plugins.AVAILABILITY
+
+
 class NetworkChoice(Plugged):
     """Which wires."""
 
@@ -126,15 +147,10 @@ class NetworkChoice(Plugged):
         return self.model_dump(mode="json") | options
 
 
-class PartitionChoice(Named):
+class PartitionChoice(Short):
     """How the training samples are dealt out; a name alone stands for it with its defaults."""
 
     registry: ClassVar[plugins.Registry[Any]] = plugins.PARTITIONS
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written_out(cls, data: object) -> object:
-        return {"name": data} if isinstance(data, str) else data
 
 
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -39,7 +39,8 @@ def shortened(scenario: Scenario, *, rounds: float = 1.0, clients: float = 1.0) 
 
     Rounds: the protocol's, and what the algorithm counts in them for the whole training (its
     options' ``spans_rounds``), so that schedules end where they did. Clients: every group's count
-    but the server's, and the cohort; each client holds as much data as before.
+    but the server's and the aggregators', and the protocol's own numbers of them; each client holds
+    as much data as before.
 
     Returns:
         Overrides, one of which says in ``scaled`` what was done; none where nothing changes.
@@ -57,13 +58,15 @@ def shortened(scenario: Scenario, *, rounds: float = 1.0, clients: float = 1.0) 
                 changes["learning", "algorithm", name] = _scaled(value, rounds)
     if clients < 1:
         many = scenario.platform.clients
-        groups = [name for name in scenario.platform.devices if name != "server"]
+        devices = scenario.platform.devices
+        groups = [g for g, of in devices.items() if g != "server" and of.role == "train"]
         counts = {g: _scaled(scenario.platform.devices[g].count, clients) for g in groups}
         for group, count in counts.items():
             changes["platform", "devices", group, "count"] = count
-        cohort = getattr(scenario.protocol.options, "cohort", None)
-        if cohort is not None:
-            changes["protocol", "cohort"] = _scaled(cohort, clients)
+        for name in ("cohort", "concurrency", "buffer"):
+            some = getattr(scenario.protocol.options, name, None)
+            if some is not None:
+                changes["protocol", name] = _scaled(some, clients)
         partition = scenario.learning.dataset.partition
         if getattr(partition.options, "parts", 0) is None:
             changes["learning", "dataset", "partition"] = {**partition.written(), "parts": many}

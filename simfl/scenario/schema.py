@@ -15,11 +15,11 @@ import yaml
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from simfl import registry as plugins
 from simfl.errors import OptionError, ScenarioError
 from simfl.options import Options, Positive, PositiveDuration, Share, Size
 from simfl.scenario.choices import (
     AlgorithmChoice,
+    AvailabilityChoice,
     CodecChoice,
     DatasetChoice,
     ModelChoice,
@@ -27,6 +27,7 @@ from simfl.scenario.choices import (
     PartitionChoice,
     Plugged,
     ProtocolChoice,
+    SelectionChoice,
     TermChoice,
     TopologyChoice,
     fault,
@@ -102,10 +103,18 @@ class Learning(Options):
 
 
 class DeviceGroup(Options):
-    """Some devices of one model; ``model`` is a name from ``simfl list devices`` or a YAML file."""
+    """Some devices of one model; ``model`` is a name from ``simfl list devices`` or a YAML file.
+
+    Attributes:
+        role: ``train``, or ``aggregate``: it holds no data, and is between clients and the server.
+        charge: share of its battery that each starts with; who has none left is away for good. Left
+            out, they do not live on their battery.
+    """
 
     model: str
     count: Positive = 1
+    role: Literal["train", "aggregate"] = "train"
+    charge: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class Variation(Options):
@@ -132,11 +141,15 @@ class Platform(Options):
 
     Attributes:
         network: left out, each client has an access link of its own, and so has the server.
+        availability: when clients or peers are there; the server, and who aggregates, always are.
     """
 
     devices: dict[str, DeviceGroup]
     network: NetworkChoice = Field(
         default_factory=lambda: NetworkChoice.model_validate({"kind": "star"})
+    )
+    availability: AvailabilityChoice = Field(
+        default_factory=lambda: AvailabilityChoice.model_validate({"name": "always"})
     )
     variation: Variation = Variation()
 
@@ -145,7 +158,10 @@ class Platform(Options):
     def _some_of_each(cls, devices: dict[str, DeviceGroup]) -> dict[str, DeviceGroup]:
         if "server" in devices and devices["server"].count != 1:
             raise PydanticCustomError("servers", "the server's count must be 1")
-        if not set(devices) - {"server"}:
+        served = devices.get("server")
+        if served is not None and (served.charge is not None or served.role != "train"):
+            raise PydanticCustomError("server", "the server has no role or charge; leave them out")
+        if all(group == "server" or of.role == "aggregate" for group, of in devices.items()):
             raise PydanticCustomError(
                 "no_clients", "no client devices; add a group beside 'server'"
             )
@@ -162,6 +178,17 @@ class Platform(Options):
         return dict(_nodes(self.devices))
 
     @property
+    def indices(self) -> dict[str, int]:
+        """Node to logical index: 0, 1, ... who trains, -1 the server, -2, ... who aggregates."""
+        trains, others = iter(range(len(self.nodes))), iter(range(-2, -2 - len(self.nodes), -1))
+        return {
+            node: -1
+            if node == "server"
+            else next(others if self.devices[group].role == "aggregate" else trains)
+            for node, group in self.nodes.items()
+        }
+
+    @property
     def has_server(self) -> bool:
         """Whether there is a server with clients; else there are peers."""
         return "server" in self.devices
@@ -169,7 +196,7 @@ class Platform(Options):
     @property
     def clients(self) -> int:
         """How many train: the clients or the peers."""
-        return len(self.nodes) - self.has_server
+        return sum(index >= 0 for index in self.indices.values())
 
 
 def _nodes(devices: dict[str, DeviceGroup]) -> list[tuple[str, str]]:
@@ -228,6 +255,9 @@ class Scenario(Options):
     platform: Platform
     topology: TopologyChoice
     protocol: ProtocolChoice
+    selection: SelectionChoice = Field(
+        default_factory=lambda: SelectionChoice.model_validate({"name": "random"})
+    )
     codec: CodecChoice
     stop: Stop = Stop()
     record: Record
@@ -261,6 +291,13 @@ class Scenario(Options):
                 raise fault((*where, "server"), message)
             message = f"protocol '{protocol}' has a server; add server: {{model: ...}}"
             raise fault(where, message)
+        between = [g for g, of in self.platform.devices.items() if of.role == "aggregate"]
+        if bool(between) != getattr(self.protocol.options, "needs_aggregators", False):
+            if between:
+                message = f"protocol '{protocol}' has nobody who aggregates but the server"
+                raise fault((*where, between[0], "role"), f"{message}; take 'hierarchical'")
+            message = f"protocol '{protocol}' has aggregators; give a group role: aggregate"
+            raise fault(where, message)
         return self
 
     @model_validator(mode="after")
@@ -281,7 +318,8 @@ class Scenario(Options):
         data["learning"]["algorithm"] = self.learning.algorithm.written()
         data["learning"]["objective"] = [term.written() for term in self.learning.objective]
         data["platform"]["network"] = self.platform.network.written()
-        for part in ("topology", "protocol", "codec"):
+        data["platform"]["availability"] = self.platform.availability.written()
+        for part in ("topology", "protocol", "selection", "codec"):
             data[part] = getattr(self, part).written()
         return data
 
@@ -296,7 +334,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     choices: tuple[type[Plugged], ...] = (
         *(DatasetChoice, PartitionChoice, ModelChoice, AlgorithmChoice, TermChoice, CodecChoice),
-        *(TopologyChoice, ProtocolChoice, NetworkChoice),
+        *(TopologyChoice, ProtocolChoice, SelectionChoice, NetworkChoice, AvailabilityChoice),
     )
     for choice in choices:
         kind = choice.registry
@@ -311,6 +349,8 @@ def json_schema() -> dict[str, Any]:
             options["required"] = [choice.tag, *options.get("required", [])]
             variants.append(options)
         definitions[choice.__name__] = {"description": getdoc(choice), "oneOf": variants}
-    # a name alone will do
-    definitions["PartitionChoice"]["oneOf"].append({"enum": plugins.PARTITIONS.names()})
+    for short in (PartitionChoice, SelectionChoice, AvailabilityChoice):
+        kind = short.registry
+        alone = [name for name in kind.names() if not kind.get(name).needs_options]
+        definitions[short.__name__]["oneOf"].append({"enum": alone})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -2,7 +2,9 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import networkx as nx
@@ -12,18 +14,30 @@ import simpy
 import simfl
 from simfl import simulation
 from simfl.assembly import build
+from simfl.availability.base import Spell
 from simfl.cost.wires import Link, Wires
 from simfl.cost.wires import Path as Route
 from simfl.errors import ProtocolError
+from simfl.events.node import Node
 from simfl.recording import Progress
 from simfl.registry import PROTOCOLS
 from simfl.running import Forecast, Parts, Simulation, Tape
 from simfl.simulation import Listeners
 
-# for every protocol: a scenario, and what it sends in one round
-SCENARIOS = {"synchronous": "smoke/fedavg_access_links", "neighborhood": "smoke/ring"}
-MESSAGES = {"synchronous": 2 * 3, "neighborhood": 2 * 5}
+# for every protocol a scenario
+SCENARIOS = {
+    "asynchronous": "smoke/fedbuff",
+    "gossip": "smoke/gossip",
+    "hierarchical": "smoke/hierarchy",
+    "neighborhood": "smoke/ring",
+    "semi_synchronous": "smoke/deadline",
+    "synchronous": "smoke/fedavg_access_links",
+}
+# and for those that wait for all that they send, how much that is in one round
+MESSAGES = {"synchronous": 2 * 3, "neighborhood": 2 * 5, "hierarchical": 2 * (2 + 2 * 4)}
+Spells = Sequence[tuple[float, float]]
 PROTOCOL = pytest.mark.parametrize("name", PROTOCOLS.names())
+WAITS = pytest.mark.parametrize("name", MESSAGES)
 ROUNDS = 3
 
 
@@ -43,34 +57,72 @@ class Relinked:
         return self.wires.path(source, target)
 
 
-def played(parts: Parts) -> tuple[Tape, Simulation, list[tuple[Any, ...]]]:
-    """Some rounds by counting: what was computed and sent, and what was observed."""
+def played(
+    parts: Parts, rounds: int = ROUNDS, **away: Spells
+) -> tuple[Tape, Simulation, list[tuple[Any, ...]]]:
+    """Some rounds by counting: what was computed and sent, and what was observed.
+
+    Args:
+        parts: a scenario's.
+        rounds: how many.
+        away: by node, the spells in which it is there; none: everybody is always.
+    """
     tape, env, seen = Tape(), simpy.Environment(), []
 
     def promise(verb: Callable[..., Any], *args: Any) -> Forecast:
         return Forecast(verb, args, parts.algorithm.forecast)
 
-    def observe(round: int, state: Forecast, node: Any = None) -> None:
+    def observe(round: int, state: Forecast, node: Any = None, updates: int = 0) -> None:
         seen.append((round, state.key, node.name if node else "server", env.now))
 
-    run = Simulation(env, parts, tape, promise, observe)
-    run.play(rounds=ROUNDS)
+    there = {name.replace("_", "-"): spells for name, spells in away.items()}
+    parts = replace(parts, availability=lambda: {n: iter(s) for n, s in there.items()})
+    run = Simulation(env, parts, tape, promise, observe, verify=True)
+    run.play(rounds=rounds)
     return tape, run, seen
 
 
+def nodes_of(run: Simulation) -> list[Node]:
+    return [*run.clients, *run.peers, *run.aggregators]
+
+
+def books(tape: Tape, run: Simulation) -> None:
+    """Every bit asked for has crossed, was cut, or is under way; and every message is one of them.
+
+    Of a link that is somebody's own, what has crossed it is what its messages say.
+    """
+    uses = {use.name: use for use in run.uses()}
+    under_way = nodes_of(run)[0]._world.network.flows
+    for node in nodes_of(run):
+        sent = sum(8 * t.nbytes for t in tape.transfers if t.source == node.name)
+        use = uses.get(f"{node.name} up")
+        if use is None:
+            assert sent == 0
+        elif not under_way:
+            assert use.carried == pytest.approx(sent, rel=1e-9, abs=8)
+            assert use.waiting == pytest.approx(0, abs=1e-6)
+        else:
+            assert use.carried >= sent - 8
+
+
 def test_every_protocol_is_tried_here() -> None:
-    assert set(SCENARIOS) == set(MESSAGES) == set(PROTOCOLS.names())
+    assert set(SCENARIOS) == set(PROTOCOLS.names())
 
 
-@PROTOCOL
+@WAITS
 def test_it_ends_and_every_message_has_arrived(parts_of: Callable[[str], Parts], name: str) -> None:
     tape, run, _ = played(parts_of(name))
-    nodes = [*run.clients, *run.peers]
+    nodes = nodes_of(run)
     assert all(not node._inbox.items for node in nodes)
     assert nodes[0]._world.network.flows == 0
     assert len(tape.transfers) == ROUNDS * MESSAGES[name]
     for round in range(1, ROUNDS + 1):
         assert sum(t.round == round for t in tape.transfers) == MESSAGES[name]
+
+
+@PROTOCOL
+def test_every_byte_is_accounted_for(parts_of: Callable[[str], Parts], name: str) -> None:
+    books(*played(parts_of(name))[:2])
 
 
 @PROTOCOL
@@ -96,9 +148,12 @@ def test_every_holder_shows_its_state_before_the_first_and_after_each_round(
 def test_clients_or_peers_are_numbered_from_zero(
     parts_of: Callable[[str], Parts], name: str
 ) -> None:
-    _, run, _ = played(parts_of(name))
+    parts = parts_of(name)
+    _, run, _ = played(parts)
     assert bool(run.clients) != bool(run.peers)
-    assert [node.index for node in [*run.clients, *run.peers]] == list(range(5))
+    trains = [node.index for node in [*run.clients, *run.peers]]
+    assert trains == list(range(parts.scenario.platform.clients))
+    assert [node.index for node in run.aggregators] == [-2, -3][: len(run.aggregators)]
 
 
 def test_peers_begin_with_one_model(parts_of: Callable[[str], Parts]) -> None:
@@ -141,6 +196,49 @@ def test_peers_that_cannot_all_be_reached(parts_of: Callable[[str], Parts]) -> N
     apart.add_nodes_from(parts.overlay)
     with pytest.raises(ProtocolError, match="not every peer can be reached from every other"):
         played(replace(parts, overlay=apart))
+
+
+KILLS = 1000
+
+
+@pytest.mark.slow
+@PROTOCOL
+@pytest.mark.parametrize("back_s", [None, 3.0])
+def test_killing_any_client_at_any_moment_never_hangs_the_run(
+    parts_of: Callable[[str], Parts], name: str, back_s: float | None
+) -> None:
+    parts = parts_of(name)
+    tape, run, _ = played(parts)
+    end_s = max(span.end_s for span in tape.spans)
+    clients = [node.name for node in [*run.clients, *run.peers]]
+    draw, cut = Random(7), 0
+    for _ in range(KILLS // 2):
+        victim, at_s = draw.choice(clients).replace("-", "_"), draw.uniform(0.0, end_s)
+        spells = [(0.0, at_s)] + ([] if back_s is None else [(at_s + back_s, inf)])
+        tape, run, seen = played(parts, **{victim: spells})
+        books(tape, run)
+        cut += any(part.cut for part in (*tape.spans, *tape.transfers))
+        holders = [node.name for node in run.peers] or ["server"]
+        last = {who: max((r for r, _, w, _ in seen if w == who), default=-1) for who in holders}
+        # who stays ends every round, and so does who comes back in time
+        left = victim.replace("_", "-")
+        assert all(round == ROUNDS for who, round in last.items() if who != left)
+    assert cut > KILLS // 20
+
+
+def test_nobody_is_left(parts_of: Callable[[str], Parts]) -> None:
+    parts = parts_of("synchronous")
+    clients = [n for n in parts.scenario.platform.nodes if n != "server"]
+    gone = {name: [Spell(0.0, 0.5)] for name in clients}
+    env, tape = simpy.Environment(), Tape()
+
+    def promise(verb: Callable[..., Any], *args: Any) -> Forecast:
+        return Forecast(verb, args, parts.algorithm.forecast)
+
+    parts = replace(parts, availability=lambda: {n: iter(s) for n, s in gone.items()})
+    run = Simulation(env, parts, tape, promise, lambda *_, **__: None)
+    assert run.play(rounds=ROUNDS) == "nobody is left, and nobody comes back"
+    assert {span.end_s for span in tape.spans if span.cut} | {0.5} == {0.5}
 
 
 RING = "smoke/ring"

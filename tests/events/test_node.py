@@ -76,6 +76,7 @@ class Room:
             env=self.env,
             network=self.network,
             observer=self,
+            returned=lambda: None,
             promise=self.promise,
             start=lambda _: None,
             work=work,

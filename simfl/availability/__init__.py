@@ -1,0 +1,1 @@
+"""When devices are there to take part, one file each."""
