@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import networkx as nx
 import torch
 
 from simfl.cost.device import Device
@@ -30,6 +31,7 @@ from simfl.running import Parts
 from simfl.scenario import Scenario
 from simfl.scenario.choices import Plugged
 from simfl.strict import Where
+from simfl.topologies.base import Site, refuse_islands
 
 _LEARNING: Final = (
     *("algorithms", "datasets", "learning", "models", "objectives", "partitions", "pruning"),
@@ -44,20 +46,22 @@ class Platform:
     Attributes:
         groups: by device group, the device or the population that its nodes are of.
         devices: by node, its own.
+        overlay: who talks to whom.
         notes: of the devices, for a person; the network has its own.
     """
 
     groups: dict[str, Device | Population]
     devices: dict[str, Device]
     wiring: Wiring
+    overlay: nx.Graph[str]
     notes: tuple[str, ...]
 
 
 def check(scenario: Scenario) -> Platform:
-    """The devices and the network that a scenario names, and whether they fit; no data is opened.
+    """The devices, network and overlay of a scenario, and whether they fit; no data is opened.
 
     Raises:
-        SimflError: a device, cohort or network that cannot be.
+        SimflError: a device, cohort, network or overlay that cannot be.
     """
     clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
     if cohort is not None and cohort > clients:
@@ -80,6 +84,7 @@ def check(scenario: Scenario) -> Platform:
         groups=groups,
         devices={node: devices[node] for node, _ in nodes},
         wiring=_wiring(scenario, groups, devices),
+        overlay=_overlay(scenario),
         notes=notes(groups.values()),
     )
 
@@ -153,13 +158,7 @@ def build(
         devices=platform.devices,
         wiring=platform.wiring,
         notes=platform.notes,
-        overlay=_plug(
-            scenario,
-            ("topology",),
-            scenario.topology,
-            list(scenario.platform.nodes),
-            seed=scenario.seed,
-        ),
+        overlay=platform.overlay,
     )
 
 
@@ -249,6 +248,16 @@ def _wiring(
     )
     with _placed(scenario, ("platform", "network")):
         return wire(choice.plugin().build, choice.options, ground)
+
+
+def _overlay(scenario: Scenario) -> nx.Graph[str]:
+    """The scenario's topology over node names; nobody is left alone in it."""
+    where, choice = ("topology",), scenario.topology
+    site = Site(nodes=scenario.platform.nodes, seed=scenario.seed, folder=scenario.folder)
+    overlay: nx.Graph[str] = _plug(scenario, where, choice, site)
+    with _placed(scenario, where):
+        refuse_islands(overlay)
+    return overlay
 
 
 def one_thread() -> None:

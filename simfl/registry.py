@@ -108,6 +108,6 @@ CODECS: Final[Registry[Any]] = Registry(
 )
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(
-    "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")
+    "network kind", "simfl.networks", ("base", "choice", "routes")
 )
 PROTOCOLS: Final[Registry[Any]] = Registry("protocol", "simfl.protocols")

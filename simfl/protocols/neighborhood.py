@@ -8,8 +8,6 @@ Departs from D-PSGD: a peer mixes after its local update and not beside it, as D
 
 from __future__ import annotations
 
-import networkx as nx
-
 from simfl.algorithms.base import AnyAlgorithm
 from simfl.errors import ProtocolError
 from simfl.events.activity import Activity, parallel
@@ -18,6 +16,7 @@ from simfl.memo import Received
 from simfl.options import Positive
 from simfl.protocols.base import ProtocolOptions, Run, RunProtocol, messages
 from simfl.registry import PROTOCOLS
+from simfl.topologies.base import islands
 from simfl.work import Turn
 
 
@@ -32,8 +31,9 @@ class NeighborhoodOptions(ProtocolOptions):
 @PROTOCOLS.register("neighborhood", options=NeighborhoodOptions)
 def neighborhood(run: Run, algorithm: AnyAlgorithm, options: NeighborhoodOptions) -> Activity[None]:
     """Every peer waits for its neighbours only, so some may be rounds ahead of others."""
-    if not nx.is_connected(run.overlay):
-        raise ProtocolError("not every peer can be reached from every other; join the topology")
+    apart = islands(run.overlay)
+    if apart:
+        raise ProtocolError(f"{apart}; join them in the topology")
 
     def peer(node: Node) -> Activity[None]:
         # in the order of the peers, whoever's message arrives first
