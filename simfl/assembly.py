@@ -12,6 +12,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, Final
 
+import networkx as nx
 import torch
 
 from simfl.availability.base import Spell
@@ -32,6 +33,7 @@ from simfl.running import Parts
 from simfl.scenario import Scenario
 from simfl.scenario.choices import Plugged
 from simfl.strict import Where
+from simfl.topologies.base import Site, refuse_islands
 
 _LEARNING: Final = (
     *("algorithms", "datasets", "learning", "models", "objectives", "partitions", "pruning"),
@@ -47,6 +49,7 @@ class Platform:
         groups: by device group, the device or the population that its nodes are of.
         devices: by node, its own.
         charges_j: by node that lives on its battery, what it has at the beginning.
+        overlay: who talks to whom.
         notes: of the devices, for a person; the network has its own.
     """
 
@@ -54,14 +57,15 @@ class Platform:
     devices: dict[str, Device]
     wiring: Wiring
     charges_j: dict[str, float]
+    overlay: nx.Graph[str]
     notes: tuple[str, ...]
 
 
 def check(scenario: Scenario) -> Platform:
-    """The devices and the network that a scenario names, and whether they fit; no data is opened.
+    """The devices, network and overlay of a scenario, and whether they fit; no data is opened.
 
     Raises:
-        SimflError: a device, cohort or network that cannot be.
+        SimflError: a device, cohort, network or overlay that cannot be.
     """
     availability(scenario)
     clients, cohort = scenario.platform.clients, getattr(scenario.protocol.options, "cohort", None)
@@ -86,6 +90,7 @@ def check(scenario: Scenario) -> Platform:
         devices={node: devices[node] for node, _ in nodes},
         wiring=_wiring(scenario, groups, devices),
         charges_j=_charges(scenario, devices),
+        overlay=_overlay(scenario),
         notes=notes(groups.values()),
     )
 
@@ -190,13 +195,7 @@ def build(
         availability=partial(availability, scenario),
         charges_j=platform.charges_j,
         notes=platform.notes,
-        overlay=_plug(
-            scenario,
-            ("topology",),
-            scenario.topology,
-            list(scenario.platform.nodes),
-            seed=scenario.seed,
-        ),
+        overlay=platform.overlay,
     )
 
 
@@ -286,6 +285,16 @@ def _wiring(
     )
     with _placed(scenario, ("platform", "network")):
         return wire(choice.plugin().build, choice.options, ground)
+
+
+def _overlay(scenario: Scenario) -> nx.Graph[str]:
+    """The scenario's topology over node names; nobody is left alone in it."""
+    where, choice = ("topology",), scenario.topology
+    site = Site(nodes=scenario.platform.nodes, seed=scenario.seed, folder=scenario.folder)
+    overlay: nx.Graph[str] = _plug(scenario, where, choice, site)
+    with _placed(scenario, where):
+        refuse_islands(overlay)
+    return overlay
 
 
 def one_thread() -> None:

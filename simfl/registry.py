@@ -108,7 +108,7 @@ CODECS: Final[Registry[Any]] = Registry(
 )
 TOPOLOGIES: Final[Registry[Any]] = Registry("topology", "simfl.topologies")
 NETWORKS: Final[Registry[Any]] = Registry(
-    "network kind", "simfl.networks", ("base", "choice", "graph_file", "routes")
+    "network kind", "simfl.networks", ("base", "choice", "routes")
 )
 AVAILABILITY: Final[Registry[Any]] = Registry("availability", "simfl.availability")
 SELECTIONS: Final[Registry[Any]] = Registry("selection", "simfl.selection")

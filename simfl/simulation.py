@@ -167,7 +167,7 @@ def plan(
         tape.guessed |= forecast.guessed and verb.__name__ == "train"
         return forecast
 
-    simulation = Simulation(env, parts, tape, promise, lambda *_: None)
+    simulation = Simulation(env, parts, tape, promise, lambda *_, **__: None)
     simulation.play(rounds=1)
     return parts, tape
 

@@ -136,7 +136,7 @@ def show_what(console: Console, parts: Parts) -> None:
     if scenario.scaled:
         console.print(f"  [yellow]scaled down: {scenario.scaled}[/yellow]")
     server = scenario.platform.devices.get(SERVER)
-    others = f"server {server.model}" if server else f"peers; topology {scenario.topology.name}"
+    others = f"server {server.model}" if server else f"peers in a {scenario.topology.name}"
     console.print(
         f"  {scenario.learning.algorithm.name} on {model}; {devices}; {others}", markup=False
     )
@@ -171,10 +171,11 @@ def show_plan(console: Console, parts: Parts, tape: Tape) -> None:
     table.add_row("parameters", f"{manifest.size:,}")
     if manifest.nonzero < manifest.size:
         table.add_row("  stored after initial pruning", f"{manifest.nonzero:,}")
+    between = "among others" if parts.scenario.platform.has_server else "peer to peer"
     for direction, messages in (
         ("down", [t for t in tape.transfers if t.source == SERVER]),
         ("up", [t for t in tape.transfers if t.target == SERVER]),
-        ("others", [t for t in tape.transfers if SERVER not in (t.source, t.target)]),
+        (between, [t for t in tape.transfers if SERVER not in (t.source, t.target)]),
     ):
         if messages:
             size = messages[0].nbytes

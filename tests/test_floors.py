@@ -19,6 +19,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "registry": (0, "errors", ""),
     "options": (0, "units", "pydantic pydantic_core"),
     "strict": (0, "errors", "pydantic yaml"),
+    "graph_file": (0, "errors strict", "networkx"),
     "tensors": (0, "work", "torch"),
     "precision": (0, "", "torch"),
     "vision": (0, "", "torch torchvision"),
@@ -30,7 +31,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "partitions": (1, "", "pydantic torch"),
     "pruning": (1, "", "torch torchvision"),
     "cost": (1, "", "numba numpy pydantic pydantic_core"),
-    "topologies": (1, "", "networkx pydantic"),
+    "topologies": (1, "", "networkx pydantic pydantic_core"),
     "record": (1, "", "h5py numpy pandas yaml"),
     "networks": (2, "cost", "networkx numpy pydantic pydantic_core scipy"),
     "objectives": (1, "", "pydantic torch"),
@@ -50,8 +51,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "assembly": (
         5,
         "availability cost datafolder datasets devices learning networks partitions running "
-        "scenario",
-        "torch",
+        "scenario topologies",
+        "networkx torch",
     ),
     "running": (
         5,

@@ -17,7 +17,7 @@ from simfl.commands.shared import Overrides, Quiet, ScenarioName, app, err, load
 
 @app.command()
 def validate(scenario: ScenarioName, overrides: Overrides = None) -> None:
-    """Check a scenario, its devices and its network; open no data."""
+    """Check a scenario, its devices, network and topology; open no data."""
     loaded = load(scenario, overrides, None)
     from simfl.assembly import check
 

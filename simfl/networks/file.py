@@ -1,4 +1,4 @@
-"""File: a network drawn elsewhere, as GraphML, JSON node-link or a list of edges.
+"""File: a network drawn elsewhere, as GraphML, JSON node-link, or a list of edges or neighbours.
 
 Each edge may have the attributes ``preset``, ``rate`` (or ``rate_bps``, a number), ``latency`` (or
 ``latency_s``), ``jitter``, ``loss``, ``queue``, ``discipline``, ``overhead_bytes`` and ``trace``;
@@ -17,9 +17,9 @@ from pydantic import Field
 
 from simfl.cost.wires import Discipline, Link
 from simfl.errors import NetworkError, OptionError, ScenarioError, did_you_mean
+from simfl.graph_file import Edge, Format, read_graph
 from simfl.networks.base import Ground, NetworkKind, NetworkOptions, join
 from simfl.networks.choice import Access, LinkChoice, Loss, TraceChoice
-from simfl.networks.graph_file import Edge, Format, read_graph
 from simfl.options import Duration, Options, Rate, Size
 from simfl.registry import NETWORKS
 from simfl.strict import validate

@@ -17,7 +17,6 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-import networkx as nx
 from simpy import Event
 
 from simfl.algorithms.base import AnyAlgorithm
@@ -28,6 +27,7 @@ from simfl.memo import Artifact, Received
 from simfl.options import Positive
 from simfl.protocols.base import Ending, ProtocolOptions, Run, RunProtocol, messages
 from simfl.registry import PROTOCOLS
+from simfl.topologies.base import islands
 from simfl.work import Turn
 
 
@@ -42,8 +42,9 @@ class NeighborhoodOptions(ProtocolOptions):
 @PROTOCOLS.register("neighborhood", options=NeighborhoodOptions)
 def neighborhood(run: Run, algorithm: AnyAlgorithm, options: NeighborhoodOptions) -> Activity[None]:
     """Every peer for itself, in step with its neighbours."""
-    if not nx.is_connected(run.overlay):
-        raise ProtocolError("not every peer can be reached from every other; join the topology")
+    apart = islands(run.overlay)
+    if apart:
+        raise ProtocolError(f"{apart}; join them in the topology")
     post, ending = _Post(run), Ending(run)
 
     def peer(node: Node) -> Activity[None]:

@@ -5,13 +5,11 @@ Source: Dai et al. 2022 (DisPFL), "fully-connected".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import networkx as nx
 
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
+from simfl.topologies.base import Site, Topology
 
 
 class CompleteOptions(Options):
@@ -19,12 +17,14 @@ class CompleteOptions(Options):
 
 
 @TOPOLOGIES.register("complete", options=CompleteOptions)
-def complete(options: CompleteOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def complete(options: CompleteOptions, site: Site) -> nx.Graph[str]:
     """Every pair of nodes.
 
-    >>> complete(CompleteOptions(), ["a", "b", "c", "d"], seed=0).number_of_edges()
+    >>> site = Site(nodes=dict.fromkeys("abcd", "pi"), seed=0)
+    >>> complete(CompleteOptions(), site).number_of_edges()
     6
     """
+    nodes = site.names
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from((a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :])

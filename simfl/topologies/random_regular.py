@@ -5,7 +5,6 @@ Source: Steger and Wormald 1999, which networkx has; conditioned on being connec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import networkx as nx
@@ -15,7 +14,7 @@ from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology, connected, named
+from simfl.topologies.base import Site, Topology, connected, named
 
 
 class RandomRegularOptions(Options):
@@ -25,15 +24,13 @@ class RandomRegularOptions(Options):
 
 
 @TOPOLOGIES.register("random_regular", options=RandomRegularOptions)
-def random_regular(
-    options: RandomRegularOptions, nodes: Sequence[str], *, seed: int
-) -> nx.Graph[str]:
+def random_regular(options: RandomRegularOptions, site: Site) -> nx.Graph[str]:
     """The first connected graph of a seeded sequence.
 
     Raises:
         OptionError: no such graph over these nodes.
     """
-    degree, size = options.degree, len(nodes)
+    degree, size = options.degree, len(site.nodes)
     if degree >= size or degree * size % 2:
         raise OptionError(
             "degree",
@@ -41,11 +38,11 @@ def random_regular(
             "of an odd number of nodes an even one; give another",
         )
     drawn = connected(
-        lambda draw: nx.random_regular_graph(degree, size, seed=seed_of(seed, "regular", draw))
+        lambda draw: nx.random_regular_graph(degree, size, seed=seed_of(site.seed, "regular", draw))
     )
     if drawn is None:
         raise OptionError("degree", f"{degree} joined {size} nodes in no draw; give more")
-    return named(drawn, nodes)
+    return named(drawn, site.names)
 
 
 _: Topology = random_regular

@@ -5,14 +5,12 @@ Source: Lian et al. 2017 (D-PSGD), section 5; Pinto et al. 2025 (DFL-Trim).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import networkx as nx
 
 from simfl.errors import OptionError
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
+from simfl.topologies.base import Site, Topology
 
 
 class RingOptions(Options):
@@ -20,17 +18,18 @@ class RingOptions(Options):
 
 
 @TOPOLOGIES.register("ring", options=RingOptions)
-def ring(options: RingOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def ring(options: RingOptions, site: Site) -> nx.Graph[str]:
     """One cycle through the nodes in their order.
 
-    >>> sorted(ring(RingOptions(), ["a", "b", "c", "d"], seed=0)["a"])
+    >>> sorted(ring(RingOptions(), Site(nodes=dict.fromkeys("abcd", "pi"), seed=0))["a"])
     ['b', 'd']
 
     Raises:
         OptionError: one node alone.
     """
-    if len(nodes) < 2:
+    if len(site.nodes) < 2:
         raise OptionError("name", "a ring of one node; add devices")
+    nodes = site.names
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from(zip(nodes, [*nodes[1:], nodes[0]], strict=True))

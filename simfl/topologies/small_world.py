@@ -5,7 +5,6 @@ Source: Watts and Strogatz 1998; conditioned on being connected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import networkx as nx
@@ -15,7 +14,7 @@ from simfl.errors import OptionError
 from simfl.keys import seed_of
 from simfl.options import Options, Share
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology, connected, named
+from simfl.topologies.base import Site, Topology, connected, named
 
 
 class SmallWorldOptions(Options):
@@ -31,23 +30,23 @@ class SmallWorldOptions(Options):
 
 
 @TOPOLOGIES.register("small_world", options=SmallWorldOptions)
-def small_world(options: SmallWorldOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def small_world(options: SmallWorldOptions, site: Site) -> nx.Graph[str]:
     """The first connected graph of a seeded sequence.
 
     Raises:
         OptionError: too few nodes, or none was connected.
     """
-    nearest, size = options.nearest, len(nodes)
+    nearest, size = options.nearest, len(site.nodes)
     if nearest >= size:
         raise OptionError("nearest", f"{nearest} neighbours among {size} nodes; give fewer")
     drawn = connected(
         lambda draw: nx.watts_strogatz_graph(
-            size, nearest, options.rewired, seed=seed_of(seed, "small world", draw)
+            size, nearest, options.rewired, seed=seed_of(site.seed, "small world", draw)
         )
     )
     if drawn is None:
         raise OptionError("rewired", f"joined {size} nodes in no draw; give less, or more nearest")
-    return named(drawn, nodes)
+    return named(drawn, site.names)
 
 
 _: Topology = small_world

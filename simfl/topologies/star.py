@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import networkx as nx
 
 from simfl.errors import OptionError
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
+from simfl.topologies.base import Site, Topology
 
 
 class StarOptions(Options):
@@ -19,15 +17,17 @@ class StarOptions(Options):
 
 
 @TOPOLOGIES.register("star", options=StarOptions)
-def star(options: StarOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def star(options: StarOptions, site: Site) -> nx.Graph[str]:
     """One centre, joined to each other node.
 
-    >>> sorted(star(StarOptions(), ["server", "a", "b"], seed=0).edges)
+    >>> site = Site(nodes={"server": "server", "a": "pi", "b": "pi"}, seed=0)
+    >>> sorted(star(StarOptions(), site).edges)
     [('server', 'a'), ('server', 'b')]
 
     Raises:
         OptionError: the centre is not a node.
     """
+    nodes = site.names
     if options.center not in nodes:
         raise OptionError("center", f"no node '{options.center}'; use '{nodes[0]}'")
     graph: nx.Graph[str] = nx.Graph()

@@ -5,14 +5,12 @@ Source: Lian et al. 2018 (AD-PSGD) and Lu and De Sa 2021 compare decentralised t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import networkx as nx
 
 from simfl.errors import OptionError
 from simfl.options import Options, Positive
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
+from simfl.topologies.base import Site, Topology
 
 
 class TorusOptions(Options):
@@ -22,15 +20,17 @@ class TorusOptions(Options):
 
 
 @TOPOLOGIES.register("torus", options=TorusOptions)
-def torus(options: TorusOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def torus(options: TorusOptions, site: Site) -> nx.Graph[str]:
     """Row by row in the order of the nodes; of one row it is a ring.
 
-    >>> sorted(torus(TorusOptions(), list("abcdefghi"), seed=0)["a"])
+    >>> site = Site(nodes=dict.fromkeys("abcdefghi", "pi"), seed=0)
+    >>> sorted(torus(TorusOptions(), site)["a"])
     ['b', 'c', 'd', 'g']
 
     Raises:
         OptionError: rows of unequal length.
     """
+    nodes = site.names
     size = len(nodes)
     rows = options.rows or max(n for n in range(1, int(size**0.5) + 1) if size % n == 0)
     if size % rows:

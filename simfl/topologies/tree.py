@@ -5,7 +5,6 @@ Source: hierarchies of aggregators, as in Liu et al. 2020 (HierFAVG) and Bonawit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import networkx as nx
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from simfl.options import Options
 from simfl.registry import TOPOLOGIES
-from simfl.topologies.base import Topology
+from simfl.topologies.base import Site, Topology
 
 
 class TreeOptions(Options):
@@ -23,12 +22,14 @@ class TreeOptions(Options):
 
 
 @TOPOLOGIES.register("tree", options=TreeOptions)
-def tree(options: TreeOptions, nodes: Sequence[str], *, seed: int) -> nx.Graph[str]:
+def tree(options: TreeOptions, site: Site) -> nx.Graph[str]:
     """Level by level in the order of the nodes.
 
-    >>> sorted(tree(TreeOptions(children=3), list("abcdef"), seed=0).edges("b"))
+    >>> site = Site(nodes=dict.fromkeys("abcdef", "pi"), seed=0)
+    >>> sorted(tree(TreeOptions(children=3), site).edges("b"))
     [('b', 'a'), ('b', 'e'), ('b', 'f')]
     """
+    nodes = site.names
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from(

@@ -1,25 +1,49 @@
+from pathlib import Path
+
 import networkx as nx
 import pytest
+from pydantic import ValidationError
 
 from simfl.errors import OptionError
+from simfl.keys import seed_of
 from simfl.registry import TOPOLOGIES
+from simfl.topologies.base import Site, islands, refuse_islands
 
 NODES = ["server", "a", "b", "c", "d"]
 TOPOLOGY = pytest.mark.parametrize("name", TOPOLOGIES.names())
+# what has no default
+OPTIONS: dict[str, dict[str, object]] = {
+    "file": {"path": "star.adjlist"},
+    "star_of_stars": {"hubs": 1},
+}
+TOO_FEW = {"random_regular": 5, "small_world": 5, "star_of_stars": 3}
+
+
+def build(name: str, nodes: list[str], seed: int = 1, **options: object) -> nx.Graph:
+    plugin = TOPOLOGIES.get(name)
+    groups = {node: node.partition("-")[0] for node in nodes}
+    site = Site(nodes=groups, seed=seed)
+    graph = plugin.build(plugin.options.model_validate(options), site)
+    assert isinstance(graph, nx.Graph)
+    return graph
 
 
 def overlay(name: str, nodes: list[str], seed: int = 1) -> nx.Graph:
-    plugin = TOPOLOGIES.get(name)
-    graph = plugin.build(plugin.options(), nodes, seed=seed)
-    assert isinstance(graph, nx.Graph)
-    return graph
+    if name == "file":
+        Path("star.adjlist").write_text(" ".join(nodes))
+    return build(name, nodes, seed, **OPTIONS.get(name, {}))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @TOPOLOGY
 @pytest.mark.parametrize("size", [2, 3, 5, 12])
 def test_joins_every_node_and_no_node_with_itself(name: str, size: int) -> None:
     nodes = [*NODES, *"efghijk"][:size]
-    if size < 5 and name in ("random_regular", "small_world"):
+    if size < TOO_FEW.get(name, 0):
         with pytest.raises(OptionError, match="give"):
             overlay(name, nodes)
         return
@@ -47,23 +71,20 @@ def test_the_centre_of_a_star_has_every_other_node_beside_it() -> None:
 
 
 def test_another_centre() -> None:
-    plugin = TOPOLOGIES.get("star")
-    graph = plugin.build(plugin.options(center="b"), NODES, seed=1)
+    graph = build("star", NODES, center="b")
     assert sorted(graph["b"]) == ["a", "c", "d", "server"]
     assert not graph.has_edge("server", "a")
 
 
 def test_a_centre_that_is_not_there() -> None:
-    plugin = TOPOLOGIES.get("star")
     with pytest.raises(OptionError) as error:
-        plugin.build(plugin.options(center="z"), NODES, seed=1)
+        build("star", NODES, center="z")
     assert (error.value.option, error.value.message) == ("center", "no node 'z'; use 'server'")
 
 
 def test_without_a_server_the_mend_names_a_node() -> None:
-    plugin = TOPOLOGIES.get("star")
     with pytest.raises(OptionError, match="no node 'server'; use 'a'"):
-        plugin.build(plugin.options(), ["a", "b"], seed=1)
+        build("star", ["a", "b"])
 
 
 def test_in_a_ring_every_node_has_the_next_and_the_one_before() -> None:
@@ -81,10 +102,8 @@ def test_in_a_ring_every_node_has_the_next_and_the_one_before() -> None:
         overlay("ring", ["a"])
 
 
-def drawn(nodes: int, seed: int, probability: float) -> nx.Graph:
-    plugin = TOPOLOGIES.get("random_graph")
-    options = plugin.options(probability=probability)
-    return plugin.build(options, [f"n{i}" for i in range(nodes)], seed=seed)
+def drawn(nodes: int, seed: int, probability: float, joined: str = "drawn") -> nx.Graph:
+    return of("random_graph", nodes, seed, probability=probability, joined=joined)
 
 
 def test_a_random_graph_has_its_share_of_edges_and_is_connected() -> None:
@@ -100,14 +119,14 @@ def test_a_random_graph_that_is_never_connected() -> None:
     with pytest.raises(OptionError) as error:
         drawn(3, 1, 0.0)
     assert error.value.option == "probability"
-    assert error.value.message == "0 joined 3 nodes in none of 1000 draws; give more"
+    assert (
+        error.value.message
+        == "0 joined 3 nodes in none of 1000 draws; give more, or joined: repaired"
+    )
 
 
 def of(name: str, size: int, seed: int = 1, **options: object) -> nx.Graph:
-    plugin = TOPOLOGIES.get(name)
-    graph = plugin.build(plugin.options(**options), [f"n{i}" for i in range(size)], seed=seed)
-    assert isinstance(graph, nx.Graph)
-    return graph
+    return build(name, [f"n{i}" for i in range(size)], seed, **options)
 
 
 def degrees(graph: nx.Graph) -> list[int]:
@@ -165,3 +184,91 @@ def test_a_tree_has_no_cycle_and_no_node_more_children(children: int) -> None:
     assert max(degree for _, degree in graph.degree) <= children + 1
     assert graph.degree["n0"] == min(children, 12)
     assert nx.is_isomorphic(of("tree", 13, children=3), nx.balanced_tree(3, 2))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.05, 0.3])
+def test_a_repaired_random_graph_has_one_more_edge_for_each_island_but_one(
+    probability: float,
+) -> None:
+    found = set()
+    for seed in range(30):
+        graph = drawn(15, seed, probability, "repaired")
+        first = nx.gnp_random_graph(15, probability, seed=seed_of(seed, "random graph", 0))
+        apart = nx.number_connected_components(first)
+        assert nx.is_connected(graph)
+        assert {(f"n{a}", f"n{b}") for a, b in first.edges} <= set(graph.edges)
+        assert len(graph.edges) == len(first.edges) + apart - 1
+        assert list(drawn(15, seed, probability, "repaired").edges) == list(graph.edges)
+        found.add(frozenset(graph.edges))
+        if apart == 1:
+            assert set(graph.edges) == set(drawn(15, seed, probability).edges)
+    # who is joined to whom depends on the seed
+    assert len(found) == 30
+
+
+EDGES_AND_PHONES = ["server", "phone-0", "edge-0", "edge-1", "phone-1", "phone-2"]
+
+
+def test_leaves_are_dealt_out_to_hubs_in_turn() -> None:
+    graph = of("star_of_stars", 12, hubs=3)
+    assert sorted(graph["n0"]) == ["n1", "n2", "n3"]
+    assert [sorted(set(graph[hub]) - {"n0"}) for hub in ("n1", "n2", "n3")] == [
+        ["n10", "n4", "n7"],
+        ["n11", "n5", "n8"],
+        ["n6", "n9"],
+    ]
+    assert nx.is_tree(graph)
+    elsewhere = of("star_of_stars", 5, hubs=1, center="n3")
+    assert sorted(elsewhere.edges) == [("n0", "n1"), ("n0", "n2"), ("n0", "n3"), ("n0", "n4")]
+
+
+@pytest.mark.parametrize("hubs", [["edge"], ["edge-1", "edge-0"], ["edge-0", "edge"]])
+def test_hubs_by_their_group_or_their_names(hubs: list[str]) -> None:
+    graph = build("star_of_stars", EDGES_AND_PHONES, hubs_are=hubs)
+    assert {node: list(graph[node]) for node in ("server", "edge-0", "edge-1")} == {
+        "server": ["edge-0", "edge-1"],
+        "edge-0": ["server", "phone-0", "phone-2"],
+        "edge-1": ["server", "phone-1"],
+    }
+
+
+def test_without_a_server_the_first_peer_is_the_center() -> None:
+    graph = build("star_of_stars", EDGES_AND_PHONES[1:], hubs_are=["edge"])
+    assert list(graph["phone-0"]) == ["edge-0", "edge-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"hubs": 3}, "hubs", "3 hubs, and 2 of 5 nodes left for leaves; give fewer hubs, or add"),
+        ({"hubs": 9}, "hubs", "5 hubs, and 0 of 5 nodes left for leaves; give fewer hubs"),
+        ({"hubs_are": ["phone"]}, "hubs_are", "3 hubs, and 2 of 5 nodes left for leaves; give"),
+        ({"hubs_are": ["edge", "hub"]}, "hubs_are.1", "no device group or node 'hub'; valid: edge"),
+        ({"hubs_are": ["edgee"]}, "hubs_are.0", "no device group or node 'edgee'; did you mean"),
+        ({"hubs_are": ["server"]}, "hubs_are.0", "'server' is the center; remove it, or give an"),
+        ({"hubs": 2, "center": "z"}, "center", "no node 'z'; use 'server'"),
+    ],
+)
+def test_hubs_that_cannot_be(options: dict[str, object], option: str, message: str) -> None:
+    with pytest.raises(OptionError) as error:
+        build("star_of_stars", EDGES_AND_PHONES, **options)
+    assert error.value.option == option
+    assert error.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("options", [{}, {"hubs": 2, "hubs_are": ["edge"]}])
+def test_hubs_are_said_in_one_way(options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="give either hubs or hubs_are, and not both"):
+        build("star_of_stars", EDGES_AND_PHONES, **options)
+
+
+def test_an_island_names_its_nodes() -> None:
+    graph = nx.Graph([("a", "b"), ("c", "d"), ("d", "e"), ("e", "f"), ("g", "h")])
+    assert islands(graph) == "not joined to 'c', 'd', 'e', 'f': 'a', 'b'; nor 'g', 'h'"
+    with pytest.raises(OptionError, match=r"^name: not joined to .*; join them$"):
+        refuse_islands(graph)
+    graph.add_edges_from([("f", "g"), ("b", "c")])
+    assert islands(graph) == ""
+    refuse_islands(graph)
+    many: nx.Graph = nx.empty_graph([f"n{i}" for i in range(9)])
+    assert islands(many).endswith("nor 'n5'; nor 3 more islands")

@@ -94,7 +94,7 @@ def test_nodes_of_other_names_and_edges_that_say_nothing(
         ),
         ("a.edges", ("home-0 home-1", "home-0 server"), "{p}:3: stands twice; remove one of the"),
         ("a.edges", ("home-0 home-1", "home-0 home-0"), "{p}:3: joins 'home-0' to itself; remove"),
-        ("a.gml", ("", ""), "{p}: unknown graph format '.gml'; say format: graphml, json or edge"),
+        ("a.gml", ("", ""), "{p}: unknown graph format '.gml'; say format: graphml, json, edge"),
         ("a.json", ("# a drawn network", "{"), "{p}:2: not JSON: "),
         ("a.graphml", ("# a drawn network", "<graphml><x"), "{p}:2: not XML: "),
     ],
@@ -122,3 +122,16 @@ def test_one_way_only(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.edges").write_text(GOOD)
     with pytest.raises(OptionError, match="no way there and back between 'server' and 'home-0'"):
         build("file", file="a.edges", directed=True)
+
+
+def test_a_list_of_neighbours_whose_edges_say_nothing(
+    build: Build, hops: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "net.adjlist").write_text("server home-0 bus\nhome-0 server home-1\n")
+    wiring = build("file", file="net.adjlist", link="ethernet_1g")
+    assert len(hops(wiring, "bus", "home-1")) == 3
+    assert {link.rate_bps for link in wiring.wires.links} == {1e9}
+    with pytest.raises(
+        OptionError, match="no way there and back between 'server', 'home-0' and 'home-1'"
+    ):
+        build("file", file="net.adjlist", link="ethernet_1g", directed=True)

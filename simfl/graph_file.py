@@ -1,4 +1,4 @@
-"""Graphs from files: GraphML, JSON node-link, and lists of edges."""
+"""Graphs from files: GraphML, JSON node-link, lists of edges and lists of neighbours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from xml.etree.ElementTree import ParseError
 
 import networkx as nx
 
-from simfl.errors import NetworkError, ScenarioError
+from simfl.errors import ScenarioError
 from simfl.strict import parse_yaml
 
-Format = Literal["graphml", "json", "edge_list"]
+Format = Literal["graphml", "json", "edge_list", "adjacency_list"]
 _ENDINGS: Final[dict[str, Format]] = {
     ".graphml": "graphml",
     ".xml": "graphml",
@@ -22,6 +22,8 @@ _ENDINGS: Final[dict[str, Format]] = {
     ".edgelist": "edge_list",
     ".edges": "edge_list",
     ".txt": "edge_list",
+    ".adjlist": "adjacency_list",
+    ".adj": "adjacency_list",
 }
 
 
@@ -58,36 +60,40 @@ def read_graph(path: Path, format: Format | None, directed: bool) -> RawGraph:
         directed: whether the edges of a list are one way; the other formats say so themselves.
 
     Raises:
-        NetworkError: what is wrong, with the file and the line or edge.
+        ScenarioError: what is wrong, with the file and the line or edge.
     """
     format = format or _ENDINGS.get(path.suffix.lower())
     if format is None:
-        raise NetworkError(
-            f"{path}: unknown graph format '{path.suffix}'; say format: graphml, json or edge_list"
+        raise ScenarioError(
+            f"{path}: unknown graph format '{path.suffix}'; say format: graphml, json, edge_list "
+            "or adjacency_list"
         )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise NetworkError(f"{path}: {reason}; give a GraphML, JSON or edge list file") from error
+        mend = "give a GraphML, JSON, edge list or adjacency list file"
+        raise ScenarioError(f"{path}: {reason}; {mend}") from error
     if format == "graphml":
         graph = _graphml(path)
     elif format == "json":
         graph = _node_link(path, text)
+    elif format == "adjacency_list":
+        graph = _adjacency_list(path, text, directed)
     else:
         edges = list(_edge_list(path, text))
         names = dict.fromkeys(name for edge in edges for name in (edge.source, edge.target))
         graph = RawGraph(list(names), edges, directed)
     if not graph.edges:
-        raise NetworkError(f"{path}: no edges; a network has at least one")
+        raise ScenarioError(f"{path}: no edges; give at least one")
     seen: set[tuple[str, str]] = set()
     for edge in graph.edges:
         if edge.source == edge.target:
-            raise NetworkError(f"{edge.place}: joins '{edge.source}' to itself; remove it")
+            raise ScenarioError(f"{edge.place}: joins '{edge.source}' to itself; remove it")
         ways = [(edge.source, edge.target)]
         ways += [] if graph.directed else [(edge.target, edge.source)]
         if not seen.isdisjoint(ways):
-            raise NetworkError(f"{edge.place}: stands twice; remove one of the two")
+            raise ScenarioError(f"{edge.place}: stands twice; remove one of the two")
         seen.update(ways)
     return graph
 
@@ -97,9 +103,9 @@ def _graphml(path: Path) -> RawGraph:
         graph = nx.read_graphml(path)
     except ParseError as error:
         line = error.position[0]
-        raise NetworkError(f"{path}:{line}: not XML: {error.msg}; is the file cut off?") from error
+        raise ScenarioError(f"{path}:{line}: not XML: {error.msg}; is the file cut off?") from error
     except (nx.NetworkXException, KeyError, ValueError) as error:
-        raise NetworkError(f"{path}: not GraphML: {' '.join(str(error).split())}") from error
+        raise ScenarioError(f"{path}: not GraphML: {' '.join(str(error).split())}") from error
     edges = [
         Edge(
             f"{path}: edge {source} - {target}",
@@ -118,45 +124,65 @@ def _node_link(path: Path, text: str) -> RawGraph:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         message = f"{path}:{error.lineno}: not JSON: {error.msg}; is the file cut off?"
-        raise NetworkError(message) from error
+        raise ScenarioError(message) from error
     key = "edges" if isinstance(data, dict) and "edges" in data else "links"
     links = data.get(key) if isinstance(data, dict) else None
     nodes = data.get("nodes") if isinstance(data, dict) else None
     if not isinstance(links, list) or not isinstance(nodes, list):
-        raise NetworkError(f'{path}: not node-link; give {{"nodes": [...], "links": [...]}}')
+        raise ScenarioError(f'{path}: not node-link; give {{"nodes": [...], "links": [...]}}')
     names = []
     for number, node in enumerate(nodes):
         if not isinstance(node, dict) or "id" not in node:
-            raise NetworkError(f"{path}: nodes[{number}] has no id; add one")
+            raise ScenarioError(f"{path}: nodes[{number}] has no id; add one")
         names.append(str(node["id"]))
     edges = []
     for number, link in enumerate(links):
         place = f"{path}: {key}[{number}]"
         if not isinstance(link, dict) or not {"source", "target"} <= set(link):
-            raise NetworkError(f"{place}: has no source and target; add them")
+            raise ScenarioError(f"{place}: has no source and target; add them")
         said = {k: v for k, v in link.items() if k not in ("source", "target", "key")}
         ends = str(link["source"]), str(link["target"])
         for name in ends:
             if name not in names:
-                raise NetworkError(f"{place}: no node '{name}' in nodes; add it")
+                raise ScenarioError(f"{place}: no node '{name}' in nodes; add it")
         edges.append(Edge(place, *ends, said))
     return RawGraph(names, edges, bool(data.get("directed", False)))
 
 
 def _edge_list(path: Path, text: str) -> Iterator[Edge]:
     """``a b {rate: 20 Mbit/s, latency: 5 ms}`` a line."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        place, fields = f"{path}:{number}", line.split(maxsplit=2)
+    for place, line in _lines(path, text):
+        fields = line.split(maxsplit=2)
         if len(fields) < 2:
-            raise NetworkError(f"{place}: one name; give two and {{rate: ...}}")
+            raise ScenarioError(f"{place}: one name; give two and {{rate: ...}}")
         try:
             said = parse_yaml(fields[2], place)[0] if len(fields) == 3 else {}
         except ScenarioError:
             said = None
         if not isinstance(said, dict):
-            raise NetworkError(
+            raise ScenarioError(
                 f"{place}: '{fields[2]}' is no mapping; write e.g. {{rate: 20 Mbit/s}}"
             )
         yield Edge(place, fields[0], fields[1], said)
+
+
+def _adjacency_list(path: Path, text: str, directed: bool) -> RawGraph:
+    """A node and its neighbours a line; both ends of an edge may tell it, unless it is one way."""
+    names: dict[str, None] = {}
+    edges: dict[tuple[str, str], Edge] = {}
+    for place, line in _lines(path, text):
+        source, *targets = line.split()
+        names |= dict.fromkeys([source, *targets])
+        for target in targets:
+            if (source, target) in edges:
+                raise ScenarioError(f"{place}: '{target}' stands twice; remove one of the two")
+            if directed or source == target or (target, source) not in edges:
+                edges[source, target] = Edge(place, source, target, {})
+    return RawGraph(list(names), list(edges.values()), directed)
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    """Lines that say something, with their places."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield f"{path}:{number}", line
