@@ -7,7 +7,7 @@ Nguyen et al. 2025, Table 1 (Conv, k = 2.2), Figs. 6 and 7, on the 101 writers o
 training images and more, where the paper has 3,400. Both variants: the remaining filters ``keep``
 their weights, as in Algorithm 1, or the smaller network is drawn anew, as in the public code.
 Communication is of 100 rounds, 10 clients a round, both ways: after the search each round has the
-same bytes, so rounds that were not run are counted on.
+same bytes, so rounds that were not run are counted on. Draws OUT/search.png.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median, pstdev
 
+import matplotlib as mpl
+
 import simfl
 
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
 PAPER = 16_683
+LOGGED = 21_488
+"""In the public log, which draws the smaller network anew."""
 DENSE = 56_126
 COMMUNICATION_ROUNDS = 100
 VARIANTS = ("keep", "reinit")
@@ -78,6 +85,7 @@ def main() -> None:
     parser.add_argument("--executor", default="auto")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    drawn = {}
     for variant in args.variants.split(","):
         found = []
         for seed in range(1, args.seeds + 1):
@@ -88,6 +96,27 @@ def main() -> None:
                 found.append((seed, trace))
         if found:
             table(variant, found)
+            drawn[variant] = [trace for _, trace in found]
+    if drawn:
+        figure(drawn, args.out / "search.png")
+
+
+def figure(found: dict[str, list[simfl.Trace]], path: Path) -> None:
+    """Parameters left round by round, a line for each seed."""
+    drawn, axes = plt.subplots(
+        1, len(found), figsize=(10, 4), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, (variant, traces) in zip(axes[0], found.items(), strict=True):
+        for trace in traces:
+            axis.plot(sizes(trace), linewidth=0.8)
+        axis.axhline(PAPER, color="k", linestyle="--", label=f"Table 1: {PAPER:,}")
+        axis.axhline(LOGGED, color="k", linestyle=":", label=f"public log: {LOGGED:,}")
+        axis.set(title=f"weights: {variant}, {len(traces)} seeds", xlabel="round", ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("parameters left")
+    axes[0][-1].legend(fontsize="small")
+    drawn.savefig(path, dpi=100)
+    print(f"{path} drawn")
 
 
 def table(variant: str, found: list[tuple[int, simfl.Trace]]) -> None:

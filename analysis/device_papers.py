@@ -1,6 +1,6 @@
 """Times that papers print, beside what the device models say of the same work.
 
-    python analysis/device_papers.py [--table]
+    python analysis/device_papers.py [--table] [--figure device_papers.png]
 
 With --table as Markdown, for docs/cost_models.md, without the points used that are met to 0.5 %.
 
@@ -291,11 +291,43 @@ def gpus() -> Iterator[Point]:
 ALL = (raspberry_pis, server, journal, autoprune, phones, gpus)
 
 
+def figure(path: Path) -> None:
+    """Simfl's figure over the paper's, a dot for each point and a colour for each source."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    drawn, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    row = 0
+    for source in ALL:
+        found = list(source())
+        rows = range(row, row + len(found))
+        row += len(found)
+        (line,) = axis.plot([], [], "s", label=source.__name__.replace("_", " "))
+        for at, p in zip(rows, found, strict=True):
+            face = "none" if p.used else line.get_color()
+            axis.plot(p.simfl / p.paper, at, "o", color=line.get_color(), markerfacecolor=face)
+    axis.plot([], [], "ko", markerfacecolor="none", label="used: a figure was derived from it")
+    axis.axvline(1, color="k", linewidth=0.8)
+    axis.set(xlabel="simfl / printed", yticks=[])
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize="x-small")
+    drawn.savefig(path, dpi=100)
+    print(f"{path} drawn")
+
+
 def main() -> None:
     """Print every point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", action="store_true", help="as Markdown")
-    table = parser.parse_args().table
+    parser.add_argument("--figure", type=Path, help="draw the errors into this file instead")
+    args = parser.parse_args()
+    if args.figure:
+        figure(args.figure)
+        return
+    table = args.table
     if table:
         print("| where | what | paper | simfl | error | |\n|---|---|---|---|---|---|")
     for source in ALL:

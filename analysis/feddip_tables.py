@@ -5,8 +5,8 @@
 
 LeNet-5 on Fashion-MNIST, 5 of 50 clients. A run of 1,000 rounds takes some 30 minutes of one core,
 so the six of Table III take three hours of one. Traces lie in --out; what is complete there is not
-run again, and without --run the tables are read off them. With a --scale, schedules are shortened
-with the rounds, and the table says so.
+run again, and without --run the tables are read off them, and drawn in OUT/feddip.png. With a
+--scale, schedules are shortened with the rounds, and the table says so.
 
 A model's size is 32 bits for each entry of Mibit, as the paper's budgets are, which it calls MB.
 """
@@ -18,7 +18,13 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+import matplotlib as mpl
+
 import simfl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 SHARDS = "learning.dataset.partition={name: pathological, classes: 2}"
 PROX = "learning.objective=[{name: proximal, mu: 0.01}]"
@@ -224,6 +230,50 @@ def others(out: Path, scale: str | None) -> None:
         print()
 
 
+def figure(out: Path, scale: str | None) -> None:
+    """Fig. 2 with Table III's points at its end, Tables III and V, and Fig. 6."""
+    found = traces(out, EVERY, scale)
+    drawn, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    for name in (name for name in IID if name in found):
+        scores = found[name].scores
+        (line,) = left.plot(scores["round"], 100 * scores["accuracy"], linewidth=0.8, label=name)
+        left.plot(scores["round"].max(), IID[name].accuracy, "x", color=line.get_color())
+    left.plot([], [], "kx", label="Table III")
+    left.set(title="Fig. 2", xlabel="round", ylabel="test accuracy, %", ylim=(60, 92))
+    left.legend(fontsize="x-small")
+    ours = {name: last_five(name, found[name]) for name in IID if name in found}
+    ours |= {name: best_five(found[name]) for name in SKEWED if name in found}
+    beside(middle, ours, {name: EVERY[name].accuracy for name in ours})
+    middle.set(title="Tables III and V", xlabel="test accuracy, %")
+    extreme = [name for name in ("fedavg", "feddip", *EXTREME) if name in found]
+    for name in extreme:
+        scores = found[name].scores
+        right.plot(scores["round"], 100 * scores["accuracy"], linewidth=0.8, label=name)
+    # the text's only number of it
+    right.axhline(
+        last_five("fedavg", found["fedavg"]) - 6.97,
+        color="k",
+        linestyle=":",
+        label="paper's largest drop",
+    )
+    right.set(title="Fig. 6: extreme sparsity", xlabel="round", ylim=(60, 92))
+    right.legend(fontsize="x-small")
+    for axis in (left, middle, right):
+        axis.grid(alpha=0.3)
+    drawn.savefig(out / "feddip.png", dpi=100)
+    print(f"{out / 'feddip.png'} drawn")
+
+
+def beside(axis: Axes, ours: dict[str, float], paper: dict[str, float | None]) -> None:
+    """A row for each name, with simfl's point and the paper's."""
+    rows = range(len(ours))
+    axis.plot(list(ours.values()), rows, "o", label="simfl")
+    axis.plot([paper[name] for name in ours], rows, "kx", label="paper")
+    axis.set_yticks(rows, list(ours))
+    axis.invert_yaxis()
+    axis.legend(fontsize="x-small")
+
+
 def main() -> None:
     """Run what is asked for, print what is there."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -249,6 +299,8 @@ def main() -> None:
     if "feddip" in found:
         fig_5(found["feddip"])
     others(args.out, args.scale)
+    if "fedavg" in found:
+        figure(args.out, args.scale)
 
 
 if __name__ == "__main__":

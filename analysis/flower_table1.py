@@ -5,7 +5,7 @@
         --methods gup --rounds 6 --evaluate-every 3                  # half an hour of a core
 
 Runs what is not in ``--out`` yet. The last column is the study's own error, not ours: sparing the
-classifier, which structured pruning otherwise robs of whole classes.
+classifier, which structured pruning otherwise robs of whole classes. Draws OUT/SCENARIO.png.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import matplotlib as mpl
+
 import simfl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
 
 MIB = 2**20
 RATES = [round(0.1 * n, 1) for n in range(10)]
@@ -84,6 +89,7 @@ def main() -> None:
         "method      rate   accuracy (lowest, highest seed) paper   diff   round    MiB up  "
         "round 1  paper  MiB down"
     )
+    drawn: dict[str, dict[float, simfl.Trace]] = {}
     for method in args.methods.split(","):
         way, _, spared = method.partition("-")
         for rate in map(float, args.rates.split(",")):
@@ -92,6 +98,42 @@ def main() -> None:
                 for seed in map(int, args.seeds.split(","))
             ]
             show(method, rate, found, None if spared else PAPER[args.scenario, way])
+            drawn.setdefault(method, {})[rate] = median(found)
+    figure(drawn, args.scenario, args.out / f"{args.scenario}.png")
+
+
+def median(found: list[simfl.Trace]) -> simfl.Trace:
+    """Of several seeds the run that is in the middle by its best accuracy."""
+    by_accuracy = sorted(found, key=lambda trace: trace.scores["accuracy"].max())
+    return by_accuracy[(len(found) - 1) // 2]
+
+
+def up_mib(trace: simfl.Trace) -> float:
+    """What a client sends, in the mean."""
+    sent = trace.transfers
+    return float(sent["nbytes"][sent["target"] == "server"].mean()) / MIB
+
+
+def figure(found: dict[str, dict[float, simfl.Trace]], scenario: str, path: Path) -> None:
+    """Best accuracy and size by pruning rate, with the table's points."""
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for method, by_rate in found.items():
+        best = [trace.scores["accuracy"].max() for trace in by_rate.values()]
+        (line,) = left.plot(list(by_rate), best, "o-", label=method)
+        sizes = [up_mib(trace) for trace in by_rate.values()]
+        right.plot(list(by_rate), sizes, "o-", color=line.get_color())
+        if (paper := PAPER.get((scenario, method))) is not None:
+            for axis, points in zip((left, right), paper, strict=True):
+                at = [points[RATES.index(round(rate, 1))] for rate in by_rate]
+                axis.plot(list(by_rate), at, "x", color=line.get_color(), markersize=9)
+    left.plot([], [], "kx", label="Table 1")
+    left.set(xlabel="pruning rate", ylabel="best accuracy of the mean model", ylim=(0, 1))
+    right.set(xlabel="pruning rate", ylabel="MiB up by a client, mean of rounds", ylim=(0, None))
+    left.legend(fontsize="small")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    drawn.savefig(path, dpi=100)
+    print(f"{path} drawn")
 
 
 def show(
@@ -99,7 +141,7 @@ def show(
 ) -> None:
     """One row; of several seeds the median run, and the worst and best accuracy."""
     by_accuracy = sorted(found, key=lambda trace: trace.scores["accuracy"].max())
-    low, trace, high = (by_accuracy[i] for i in (0, (len(found) - 1) // 2, -1))
+    low, trace, high = by_accuracy[0], median(found), by_accuracy[-1]
     scores, sent = trace.scores, trace.transfers
     best = scores.loc[scores["accuracy"].idxmax()]
     up = sent[sent["target"] == "server"]
@@ -112,7 +154,7 @@ def show(
         theirs = f"{paper[0][at]:6.2f} {best['accuracy'] - paper[0][at]:+6.3f}"
     print(
         f"{method:11s} {rate:4.1f}   {best['accuracy']:8.3f} {spread:>16s} {theirs} "
-        f"{int(best['round']):6d} {up['nbytes'].mean() / MIB:10.3f} {int(first):9,d} "
+        f"{int(best['round']):6d} {up_mib(trace):10.3f} {int(first):9,d} "
         f"{'-' if paper is None else f'{paper[1][at]:.2f}':>6s} {down / MIB:9.3f}",
         flush=True,
     )

@@ -1,6 +1,7 @@
 """The command line as a person meets it."""
 
 import gc
+import gzip
 import json
 import shutil
 import subprocess
@@ -479,6 +480,38 @@ def test_whatif_writes_a_table_and_traces(call: Call, own: Path, tmp_path: Path)
     assert [simfl.Trace(path).activities["end_s"].iloc[-1] for path in paths] == (
         found["time_s"].tolist()
     )
+
+
+def test_a_trace_is_written_in_forms_that_other_tools_open(
+    call: Call, own: Path, tmp_path: Path
+) -> None:
+    timeline, tables = tmp_path / "new" / "out.json.gz", tmp_path / "tables"
+    done = call("trace", own, "--perfetto", timeline, "--csv", tables)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(gzip.decompress(timeline.read_bytes()))["traceEvents"]
+    assert done.stdout.splitlines() == [
+        f"{timeline}: {len(found):,} events; open it at ui.perfetto.dev",
+        f"{tables}: {len(COLUMNS)} tables as CSV",
+    ]
+    trace = simfl.Trace(own)
+    sent = [e["args"]["nbytes"] for e in found if e.get("cat") == "send"]
+    assert sum(sent) == trace.transfers["nbytes"].sum() > 0
+    assert len(pd.read_csv(tables / "activities.csv")) == len(trace.activities)
+    quiet = call("trace", own, "--csv", tables, "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_an_export_that_cannot_be_is_told_before_anything_is_written(
+    call: Call, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refused(call("trace", own)).endswith("give --perfetto, --csv or --parquet")
+    csv = ("--csv", tmp_path / "csv")
+    line = refused(call("trace", own, "--perfetto", tmp_path / "out.gz", *csv))
+    assert line.endswith("out.gz: give a name that ends in .json or .json.gz")
+    monkeypatch.setattr("simfl.commands.trace.find_spec", lambda _: None)
+    line = refused(call("trace", own, "--parquet", tmp_path / "parquet", *csv))
+    assert line.endswith("needs pyarrow; pip install 'simfl[parquet]', or give --csv")
+    assert not (tmp_path / "csv").exists()
 
 
 @pytest.mark.parametrize("command", ["whatif", "sweep"])

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 _ORDER = (
-    *("run", "resume", "report", "whatif", "sweep", "inference", "list", "show", "profile"),
-    "validate",
+    *("run", "resume", "report", "trace", "whatif", "sweep", "inference", "list", "show"),
+    *("profile", "validate"),
 )
 
 
