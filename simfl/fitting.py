@@ -7,7 +7,6 @@ from pathlib import Path
 
 from simfl import registry, resources
 from simfl.cost.device import Device
-from simfl.cost.wires import SERVER
 from simfl.datafolder import locate
 from simfl.devices import load_device
 from simfl.errors import CostError, DeviceMemoryError, OptionError, ScenarioError, did_you_mean
@@ -79,9 +78,10 @@ def planned(parts: Parts, model: Manifest) -> list[Fit]:
         model: counts of what they train.
     """
     rule, fits = parts.algorithm.work["train"], dict[str, Fit]()
-    clients = [device for node, device in parts.devices.items() if node != SERVER]
-    for index, device in enumerate(clients):
-        fit = fit_of(device, rule(parts.algorithm, model, Turn(index, 1)))
+    for node, index in parts.scenario.platform.indices.items():
+        if index < 0:
+            continue
+        fit = fit_of(parts.devices[node], rule(parts.algorithm, model, Turn(index, 1)))
         known = fits.get(fit.device)
         if known is None or fit.needed_bytes > known.needed_bytes:
             fits[fit.device] = fit

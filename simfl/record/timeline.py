@@ -47,6 +47,8 @@ def events(trace: Trace) -> Iterator[Event]:
     yield from tracks.processes()
     yield from _whole(trace, tracks)
     yield from _links(trace, tracks)
+    yield from _rounds(trace, tracks)
+    yield from _away(trace, tracks)
     yield from _computing(trace, tracks)
     yield from _messages(trace, tracks)
     yield from _rates(trace, tracks)
@@ -158,7 +160,7 @@ def _whole(trace: Trace, tracks: _Tracks) -> Iterator[Event]:
 
 
 def _end_ns(trace: Trace) -> int:
-    ends = [trace.raw(table)["end_s"] for table in ("activities", "transfers")]
+    ends = [trace.raw(table)["end_s"] for table in ("activities", "transfers", "rounds", "away")]
     return int(_ns(np.concatenate([*ends, trace.raw("scores")["time_s"], [0.0]])).max())
 
 
@@ -170,6 +172,28 @@ def _links(trace: Trace, tracks: _Tracks) -> Iterator[Event]:
         yield from names
         args = _known({str(k): v for k, v in row.items() if k != "link"})
         yield made | {"name": row["link"], "cat": "link", "args": args}
+
+
+def _rounds(trace: Trace, tracks: _Tracks) -> Iterator[Event]:
+    """One after another, each from the end of the one before."""
+    start_ns = 0
+    rows = trace.raw("rounds")
+    for number, end_ns, updates in zip(
+        rows["round"].tolist(), _ns(rows["end_s"]).tolist(), rows["updates"].tolist(), strict=True
+    ):
+        *names, made = tracks.slice(RUN, "rounds", start_ns, end_ns)
+        yield from names
+        yield made | {"name": f"round {number}", "cat": "round", "args": {"updates": updates}}
+        start_ns = end_ns
+
+
+def _away(trace: Trace, tracks: _Tracks) -> Iterator[Event]:
+    rows = trace.raw("away")
+    spells = zip(_ns(rows["start_s"]).tolist(), _ns(rows["end_s"]).tolist(), strict=True)
+    for row, (start_ns, end_ns) in zip(rows, spells, strict=True):
+        *names, made = tracks.slice(tracks.pid(row["node"]), "away", start_ns, end_ns)
+        yield from names
+        yield made | {"name": row["why"].decode(), "cat": "away", "args": {}}
 
 
 def _counts(trace: Trace) -> dict[int, dict[str, int]]:

@@ -41,6 +41,8 @@ class Rows:
     transfers: list[tuple[Any, ...]] = field(default_factory=list)
     scores: list[tuple[Any, ...]] = field(default_factory=list)
     links: list[tuple[Any, ...]] = field(default_factory=list)
+    rounds: list[tuple[Any, ...]] = field(default_factory=list)
+    away: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def traced(path: Path, rows: Rows, status: str = "complete: 1 round") -> Trace:
@@ -48,10 +50,10 @@ def traced(path: Path, rows: Rows, status: str = "complete: 1 round") -> Trace:
     writer = TraceWriter(path, NODES, {"scenario": SCENARIO, "seed": 3})
     number = writer.manifest(Manifest(tensors=(TENSOR,)))
     for start_s, end_s, node, verb in rows.activities:
-        writer.append("activities", (start_s, end_s, node, verb, 1, "k", number))
+        writer.append("activities", (start_s, end_s, node, verb, 1, "k", number, 0))
     for start_s, end_s, source, target, nbytes in rows.transfers:
-        writer.append("transfers", (start_s, end_s, source, target, 1, "k", number, nbytes))
-    for table in ("scores", "links"):
+        writer.append("transfers", (start_s, end_s, source, target, 1, "k", number, nbytes, 0))
+    for table in ("scores", "links", "rounds", "away"):
         for row in getattr(rows, table):
             writer.append(table, row)
     writer.close(status)
@@ -81,6 +83,8 @@ SMALL = Rows(
         ("pi4-0 up", "bit", 100.0, 90.0, 10.0, 0.0, 95.0, 0.25),
         ("pi4-0 down", "bit", 100.0, 100.0, 0.0, 0.0, 100.0, 0.5),
     ],
+    rounds=[(0, 0.0, 0), (1, 5.75, 2)],
+    away=[("pi4-0", 5.0, 5.5, "left")],
 )
 
 
@@ -227,6 +231,15 @@ def test_sums_of_the_events_are_those_of_the_trace(tmp_path: Path, rows: Rows) -
             assert bits.pop("run", 0.0) == pytest.approx(8 * total, **near)
         expected = (8 * lasted.groupby(side)["nbytes"].sum()).to_dict()
         assert bits == pytest.approx(expected, **near)
+
+
+def test_rounds_follow_one_another_and_who_is_away_is_shown(tmp_path: Path) -> None:
+    drawn = slices(checked(list(events(traced(tmp_path / "run.h5", SMALL)))))
+    rounds = drawn[drawn["cat"] == "round"]
+    assert rounds["name"].tolist() == ["round 0", "round 1"]
+    assert rounds["dur_ns"].sum() == 5.75 * PER_S
+    [away] = drawn[drawn["cat"] == "away"].to_dict("records")
+    assert (away["node"], away["name"], away["dur_ns"]) == ("pi4-0", "left", 0.5 * PER_S)
 
 
 def test_what_overlaps_takes_further_threads(tmp_path: Path) -> None:
