@@ -61,6 +61,7 @@ class Node:
         index: its logical coordinate among the clients or peers; -1 for the server.
         meter: is told when it computes, sends and receives, and for how long, cut or not.
         changed: triggered when it leaves or comes back next.
+        there: whether it takes part now.
         gone: whether it never comes back.
 
     Args:
@@ -85,21 +86,16 @@ class Node:
         self._waiting: deque[Event] = deque()
         self._costs: dict[int, tuple[Workload, float]] = {}
         self._inbox = FilterStore(world.env)
-        self.gone = False
+        self.there, self.gone = True, False
         self._away_for: set[str] = set()
         self._acting: dict[Process, None] = {}
         self.changed = world.env.event()
-
-    @property
-    def there(self) -> bool:
-        """Whether it takes part now."""
-        return not self._away_for
 
     def leave(self, why: str = "left", *, for_good: bool = False) -> None:
         """Be away for this reason from now on: what it does and waits for is cut."""
         there, world = self.there, self._world
         self._away_for.add(why)
-        self.gone = self.gone or for_good
+        self.there, self.gone = False, self.gone or for_good
         if there:
             for process in list(self._acting):
                 process.interrupt(why)
@@ -112,6 +108,7 @@ class Node:
         if why not in self._away_for:
             return
         self._away_for.remove(why)
+        self.there = not self._away_for
         if self.there:
             self.meter.away.end(self._world.env.now)
             self._world.observer.returned(self.name)
