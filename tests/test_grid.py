@@ -26,6 +26,7 @@ from simfl.record.summary import summarise
 from simfl.recording import Progress
 from simfl.retiming import points_of
 from simfl.simulation import Listeners
+from simfl.tasks import name_of
 
 NAME = "smoke/fedavg_access_links"
 BRIEF = [
@@ -166,7 +167,7 @@ def test_unfinished_points_are_resumed_and_spoilt_ones_run_anew(
 def names_of(scenario: Path, *changes: str) -> list[str]:
     """What the points' traces would be called; nothing is run."""
     points = points_of(changes)
-    return [grid._name(simfl.load(scenario, [o.text for o in point]), point) for point in points]
+    return [name_of(simfl.load(scenario, [o.text for o in point]), point) for point in points]
 
 
 def test_names_say_what_differs_and_suit_any_file_system(scenario: Path) -> None:
