@@ -25,7 +25,6 @@ from simfl.grid import Players, chained
 from simfl.hosting import ExecutorName, Host
 from simfl.keys import digest_of_files
 from simfl.memo import Shared
-from simfl.record import Trace
 from simfl.simulation import claimed
 from simfl.tasks import Row, Task, failed, play, row_of, standing
 
@@ -181,7 +180,7 @@ def _do(work: _Work) -> _Done:
 
 @lru_cache(maxsize=1)
 def _code() -> str:
-    """simfl's own code, by digest."""
+    """The code of simfl, by digest."""
     return digest_of_files(list(Path(__file__).parent.rglob("*.py")))
 
 
