@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from simfl import cluster, grid, resources, retiming, simulation
+from simfl import cluster, grid, optimization, resources, retiming, simulation
 from simfl.cost.device import Device
 from simfl.devices import load_device
 from simfl.errors import ScenarioError, did_you_mean
@@ -22,6 +22,7 @@ from simfl.running import Parts, Tape
 from simfl.scenario import Scenario
 from simfl.scenario import load as load_file
 from simfl.scenario.scale import parse, shortened
+from simfl.search_space import dimension
 from simfl.simulation import Listeners
 
 
@@ -211,6 +212,70 @@ def sweep(
         data_dir=_path(data_dir),
         host=host,
         players=cluster.on_ray(None if ray is True else ray) if ray else grid.here(jobs),
+        on_point=on_point,
+    )
+
+
+def optimize(
+    scenario: str | Path,
+    *space: str,
+    folder: str | Path,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    at_least: Iterable[str] = (),
+    at_most: Iterable[str] = (),
+    trials: int = 50,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+    store: str | Path | bool = True,
+    executor: str = "auto",
+    workers: int | None = None,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Search a scenario's best point with Optuna.
+
+    Args:
+        scenario: a path, or a name from ``simfl list scenarios``.
+        space: ``key.path=low..high`` and ``key.path=a,b,c`` texts; see `simfl.search_space`.
+        folder: where the traces and Optuna's study go.
+        minimize: a key of `simfl.optimization.FIGURES`, such as ``time_to_accuracy``.
+        maximize: the same; one of both.
+        at_least: bounds, such as ``accuracy=0.9``.
+        at_most: bounds, such as ``time=2 h``.
+        trials: how many in all, those of earlier calls on the folder included.
+        seed: of what is tried.
+        data_dir: as of `run`, like ``executor`` and ``workers``.
+        store: as of `run`; True, ``.simfl`` in the folder.
+        executor: as of `run`.
+        workers: as of `run`.
+        on_point: called with each row.
+
+    Returns:
+        One row per trial; columns as of `simfl.optimization.optimize`.
+
+    Raises:
+        SimflError: see `simfl.optimization.optimize`.
+    """
+    if trials < 1:
+        raise ScenarioError(f"--trials {trials}: give 1 or more")
+    figure = minimize or maximize
+    if figure is None or (minimize and maximize):
+        raise ScenarioError("give one of --minimize and --maximize, e.g. time_to_accuracy")
+    bounds = [(at_most, 1), (at_least, -1)]
+    where = Path(folder)
+    return optimization.optimize(
+        _found(scenario),
+        [dimension(text) for text in space],
+        optimization.Goal(
+            figure=figure,
+            sign=1 if minimize else -1,
+            bounds=[optimization.bound(text, sign) for texts, sign in bounds for text in texts],
+        ),
+        where,
+        trials=trials,
+        seed=seed,
+        data_dir=_path(data_dir),
+        host=make_host(where / "search", store, executor, workers),
         on_point=on_point,
     )
 

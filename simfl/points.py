@@ -23,6 +23,7 @@ _HEADS: Final = {
     "up_bytes": "up",
     "joules": "energy",
     "target_joules": "to target",
+    "target_bytes": "to target",
     "anew": "not recorded",
 }
 

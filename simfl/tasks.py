@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +69,7 @@ def play(task: Task, data_dir: Path | None, host: Host) -> Row:
         ``status`` says why.
     """
     try:
-        trace = _trace_of(task, data_dir, host)
+        trace = trace_of(task, data_dir, host)
     except SimflError as error:
         return failed(task, str(error))
     return row_of(task, trace)
@@ -122,8 +121,12 @@ def standing(task: Task) -> Trace | None:
     return old if old is not None and old.complete and not lacking(old) else None
 
 
-def _trace_of(task: Task, data_dir: Path | None, host: Host) -> Trace:
-    """The point's trace with its repeats: as it stands, resumed, or run now."""
+def trace_of(task: Task, data_dir: Path | None, host: Host) -> Trace:
+    """The point's trace with its repeats: as it stands, resumed, or run now.
+
+    Raises:
+        SimflError: it cannot be run.
+    """
     scenario = task.scenario
     if _old(task, scenario) is not None:
         return repeated(resume(task.out, data_dir=data_dir, host=host), host)
@@ -169,11 +172,6 @@ def learns(scenario: Scenario) -> Key:
     """Alike for points that may find each other's training."""
     learning = scenario.written()["learning"]
     return key_of(repr(learning), str(scenario.seed), str(scenario.platform.clients))
-
-
-def has_failed(row: Mapping[str, Any]) -> bool:
-    """Whether a row is of a point that could not be run."""
-    return str(row["status"]).startswith(FAILED)
 
 
 def _digest(point: Point) -> Key:

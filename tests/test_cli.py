@@ -587,6 +587,24 @@ def test_ray_with_and_without_an_address(
     assert given == [(FEDAVG, ("seed=1",), ray)]
 
 
+@pytest.mark.skipif(find_spec("optuna") is None, reason="Optuna is not installed")
+def test_optimize_tells_the_best(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [FEDAVG, *BRIEF, "platform.network.up=1 Mbit/s..9 Mbit/s", "--out", out]
+    words += ["--minimize", "time", "--trials", "3", "--executor", "inline"]
+    done = call("optimize", *words)
+    assert done.returncode == 0
+    table = pd.read_csv(out / "optimize.csv")
+    [best] = table.index[table["best"]]
+    assert done.stdout.startswith(f"best of 3 trials, number {best + 1}: {table['trace'][best]}\n")
+    assert table["platform.network.up"][best] in done.stdout
+    assert [line[:2] for line in done.stderr.splitlines()] == ["1.", "2.", "3."]
+    never = call("optimize", *words[:-6], "--at-most", "time=1 ms", "--minimize", "time", "-q",
+                 "--trials", "1", "--out", tmp_path / "b")  # fmt: skip
+    assert never.returncode == 2
+    assert "none of 1 trials gets there and holds all bounds" in never.stderr
+
+
 # traces and stores ---------------------------------------------------------------------------
 
 

@@ -73,6 +73,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "repeating": (5, "hosting record retiming simulation", ""),
     "tasks": (5, "hosting record repeating retiming scenario simulation", ""),
     "grid": (5, "hosting retiming scenario tasks", "pandas"),
+    "search_space": (5, "scenario", ""),
+    "optimization": (
+        5,
+        "hosting record retiming scenario search_space simulation tasks",
+        "optuna pandas",
+    ),
     "cluster": (5, "assembly grid hosting memo record simulation tasks", "ray"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
@@ -90,8 +96,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "inference_listing": (5, "cost inference", "rich"),
     "api": (
         5,
-        "cluster cost devices grid hosting memo record repeating retiming running scenario "
-        "simulation",
+        "cluster cost devices grid hosting memo optimization record repeating retiming running "
+        "scenario search_space simulation",
         "pandas",
     ),
     "commands": (
