@@ -1,9 +1,13 @@
 """Sweeps on Ray: what a cluster gives is what this machine gives, byte for byte, whatever dies."""
 
 import json
+import os
+import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -127,15 +131,17 @@ def local(scenario: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A Ray cluster of two nodes of one core."""
+def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A Ray cluster of two nodes of one core; the second one's scratch is seen in ``scratch``."""
+    (tmp_path / "scratch").mkdir()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=small)
-    made.second = made.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    seen = {"env_vars": {"TMPDIR": str(tmp_path / "scratch")}}
+    made.second = made.add_node(num_cpus=1, object_store_memory=80 * 2**20, **seen)
     yield made
     made.shutdown()
 
@@ -177,8 +183,32 @@ def test_64_points_on_two_nodes(
     assert all(path.stat().st_mtime_ns == at for path, at in stood.items())
 
 
+def children(parent: int) -> list[int]:
+    """Processes whose parent that is."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # after the name, which may hold anything: state, parent, ...
+            if path.read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(int(path.parent.name))
+    return found
+
+
+def kill(nodes: Any, scratch: Path) -> None:
+    """SIGKILL the second node and all its workers, just after it has begun a point."""
+    [raylet] = nodes.second.all_processes["raylet"]
+    before, end = set(scratch.iterdir()), time.monotonic() + 20
+    while not set(scratch.iterdir()) - before:
+        assert time.monotonic() < end, "the second node does nothing"
+        time.sleep(0.001)
+    for worker in children(raylet.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    nodes.remove_node(nodes.second, allow_graceful=False)
+
+
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray")
 def test_a_node_that_dies_loses_no_point(
     nodes: Any,
@@ -197,16 +227,18 @@ def test_a_node_that_dies_loses_no_point(
     monkeypatch.setattr(cluster, "_write", count)
     seen: list[dict[str, Any]] = []
 
-    def kill(row: dict[str, Any]) -> None:
+    def kill_midway(row: dict[str, Any]) -> None:
         seen.append(row)
         if len(seen) == 20:
-            nodes.remove_node(nodes.second, allow_graceful=False)
+            kill(nodes, tmp_path / "scratch")
 
     out = tmp_path / "out"
     found = simfl.sweep(
-        scenario, *GRID, ray=nodes.address, executor="inline", folder=out, on_point=kill
+        scenario, *GRID, ray=nodes.address, executor="inline", folder=out, on_point=kill_midway
     )
     assert_same(found, local)
+    # what it was at is left behind, unfinished
+    assert len(list((tmp_path / "scratch").glob("simfl-*"))) == 1
     assert sorted(written) == list(range(64))
     assert len({row["trace"] for row in seen}) == len(seen) == 64
     assert {path.name for path in out.iterdir()} == {Path(p).name for p in local["trace"]} | {
