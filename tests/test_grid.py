@@ -301,3 +301,18 @@ def test_a_killed_sweep_goes_on(scenario: Path, tmp_path: Path) -> None:
         assert tables(here) == tables(there)
     # the locks of killed runs go with their resumption
     assert {path.suffix for path in out.iterdir()} <= {".h5", ""}
+
+
+def test_a_store_at_a_url(scenario: Path, tmp_path: Path, stores: list[Store]) -> None:
+    url = f"memory://{tmp_path.name}/store"
+    there = swept(scenario, tmp_path / "a", UP, store=url)
+    again = swept(scenario, tmp_path / "b", UP, store=url)
+    assert [store.computed.get("train", 0) for store in stores] == [TURNS, 0, 0, 0]
+    # values too: more rounds go on from the last kept state
+    del stores[:]
+    swept(scenario, tmp_path / "c", "protocol.rounds=4", store=url)
+    assert [store.computed["train"] for store in stores] == [TURNS // 3]
+    local = swept(scenario, tmp_path / "d", UP)
+    for found in (there, again):
+        assert found.drop(columns="trace").equals(local.drop(columns="trace"))
+    assert list((tmp_path / "a").glob(".simfl")) == []
