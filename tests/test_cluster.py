@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -197,9 +198,10 @@ def children(parent: int) -> list[int]:
 def kill(nodes: Any, scratch: Path) -> None:
     """SIGKILL the second node and all its workers, just after it has begun a point."""
     [raylet] = nodes.second.all_processes["raylet"]
-    before, end = set(scratch.iterdir()), time.monotonic() + 20
+    before, end = set(scratch.iterdir()), time.monotonic() + 60
     while not set(scratch.iterdir()) - before:
-        assert time.monotonic() < end, "the second node does nothing"
+        if time.monotonic() > end:
+            return
         time.sleep(0.001)
     for worker in children(raylet.process.pid):
         os.kill(worker, signal.SIGKILL)
@@ -229,15 +231,18 @@ def test_a_node_that_dies_loses_no_point(
 
     def kill_midway(row: dict[str, Any]) -> None:
         seen.append(row)
-        if len(seen) == 20:
-            kill(nodes, tmp_path / "scratch")
+        if len(seen) == 16:
+            # beside the sweep, which goes on giving the node points
+            killer.start()
 
+    killer = Thread(target=kill, args=(nodes, tmp_path / "scratch"))
     out = tmp_path / "out"
     found = simfl.sweep(
         scenario, *GRID, ray=nodes.address, executor="inline", folder=out, on_point=kill_midway
     )
+    killer.join()
     assert_same(found, local)
-    # what it was at is left behind, unfinished
+    # what the dead node was at is left behind, unfinished
     assert len(list((tmp_path / "scratch").glob("simfl-*"))) == 1
     assert sorted(written) == list(range(64))
     assert len({row["trace"] for row in seen}) == len(seen) == 64
