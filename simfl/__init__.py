@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simfl.api import device, load, plan, resume, run, sweep, whatif
+    from simfl.api import device, load, optimize, plan, resume, run, sweep, whatif
     from simfl.errors import SimflError
     from simfl.inference import inference_time
     from simfl.models.count import workload
@@ -48,6 +48,7 @@ __all__ = [
     "device",
     "inference_time",
     "load",
+    "optimize",
     "plan",
     "resume",
     "run",
@@ -60,6 +61,7 @@ _HOMES = {
     "device": "simfl.api",
     "inference_time": "simfl.inference",
     "load": "simfl.api",
+    "optimize": "simfl.api",
     "plan": "simfl.api",
     "resume": "simfl.api",
     "run": "simfl.api",

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from simfl import grid, resources, retiming, simulation
+from simfl import cluster, grid, optimization, resources, retiming, simulation
 from simfl.cost.device import Device
 from simfl.devices import load_device
 from simfl.errors import ScenarioError, did_you_mean
 from simfl.hosting import ExecutorName, Host, cores, store_beside
+from simfl.memo import Shared
+from simfl.memo.shared import is_url
 from simfl.record import Trace
 from simfl.repeating import repeated
 from simfl.running import Parts, Tape
 from simfl.scenario import Scenario
 from simfl.scenario import load as load_file
 from simfl.scenario.scale import parse, shortened
+from simfl.search_space import dimension
 from simfl.simulation import Listeners
 
 
@@ -69,7 +73,8 @@ def run(
         scenario: what to run.
         data_dir: where data sets lie; left out, SIMFL_DATA, else the user's cache.
         out: the trace's path, instead of the scenario's.
-        store: folder of what was computed before; True, ``.simfl`` beside the trace; False, none.
+        store: folder of what was computed before, or a URL for fsspec; True, ``.simfl`` beside the
+            trace; False, none.
         executor: ``auto``, ``inline``, ``batched``, ``pool`` or ``cuda``.
         workers: processes of a pool; left out, as many as there are cores.
         listeners: who is told how it goes.
@@ -166,6 +171,7 @@ def sweep(
     executor: str = "auto",
     workers: int | None = None,
     jobs: int = 1,
+    ray: bool | str = False,
     on_point: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Run a scenario at every point of a grid; points that learn the same train once.
@@ -177,8 +183,10 @@ def sweep(
         data_dir: as of `run`, like ``executor`` and ``workers``.
         store: as of `run`; True, ``.simfl`` in the folder.
         executor: as of `run`.
-        workers: as of `run`.
+        workers: as of `run`; on Ray the cores that each point takes, one unless said.
         jobs: groups of points that learn something else, side by side.
+        ray: instead, run the points on a Ray cluster: its address, or True for what
+            `simfl.cluster.on_ray` finds. The store is then one that every node must see.
         on_point: called with each row.
 
     Returns:
@@ -189,14 +197,85 @@ def sweep(
     """
     if jobs < 1:
         raise ScenarioError(f"--jobs {jobs}: give 1 or more")
+    if ray and jobs > 1:
+        raise ScenarioError("--jobs: processes of this machine; give --jobs or --ray")
     where = Path(folder)
+    host = make_host(where / "sweep", store, executor, workers or (1 if ray else None))
+    if ray:
+        data_dir = Path(data_dir).resolve() if data_dir else None
+        place = host.shared or str((host.store or store_beside(where / "sweep")).resolve())
+        host = replace(host, store=None, shared=place)
     return grid.sweep(
         _found(scenario),
         retiming.points_of(changes),
         where,
         data_dir=_path(data_dir),
-        host=make_host(where / "sweep", store, executor, workers),
-        jobs=jobs,
+        host=host,
+        players=cluster.on_ray(None if ray is True else ray) if ray else grid.here(jobs),
+        on_point=on_point,
+    )
+
+
+def optimize(
+    scenario: str | Path,
+    *space: str,
+    folder: str | Path,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    at_least: Iterable[str] = (),
+    at_most: Iterable[str] = (),
+    trials: int = 50,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+    store: str | Path | bool = True,
+    executor: str = "auto",
+    workers: int | None = None,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Search a scenario's best point with Optuna.
+
+    Args:
+        scenario: a path, or a name from ``simfl list scenarios``.
+        space: ``key.path=low..high`` and ``key.path=a,b,c`` texts; see `simfl.search_space`.
+        folder: where the traces and Optuna's study go.
+        minimize: a key of `simfl.optimization.FIGURES`, such as ``time_to_accuracy``.
+        maximize: the same; one of both.
+        at_least: bounds, such as ``accuracy=0.9``.
+        at_most: bounds, such as ``time=2 h``.
+        trials: how many in all, those of earlier calls on the folder included.
+        seed: of what is tried.
+        data_dir: as of `run`, like ``executor`` and ``workers``.
+        store: as of `run`; True, ``.simfl`` in the folder.
+        executor: as of `run`.
+        workers: as of `run`.
+        on_point: called with each row.
+
+    Returns:
+        One row per trial; columns as of `simfl.optimization.optimize`.
+
+    Raises:
+        SimflError: see `simfl.optimization.optimize`.
+    """
+    if trials < 1:
+        raise ScenarioError(f"--trials {trials}: give 1 or more")
+    figure = minimize or maximize
+    if figure is None or (minimize and maximize):
+        raise ScenarioError("give one of --minimize and --maximize, e.g. time_to_accuracy")
+    bounds = [(at_most, 1), (at_least, -1)]
+    where = Path(folder)
+    return optimization.optimize(
+        _found(scenario),
+        [dimension(text) for text in space],
+        optimization.Goal(
+            figure=figure,
+            sign=1 if minimize else -1,
+            bounds=[optimization.bound(text, sign) for texts, sign in bounds for text in texts],
+        ),
+        where,
+        trials=trials,
+        seed=seed,
+        data_dir=_path(data_dir),
+        host=make_host(where / "search", store, executor, workers),
         on_point=on_point,
     )
 
@@ -211,8 +290,16 @@ def make_host(trace: Path, store: str | Path | bool, executor: str, workers: int
         raise ScenarioError(f"--executor {executor}: {did_you_mean(executor, ExecutorName)}")
     if workers is not None and workers < 1:
         raise ScenarioError(f"--workers {workers}: give 1 or more")
-    folder = store_beside(trace) if store is True else Path(store) if store else None
-    return Host(store=folder, executor=ExecutorName(executor), workers=workers or cores())
+    shared = store if isinstance(store, str) and is_url(store) else None
+    if shared:
+        Shared.make(shared)
+    folder = store_beside(trace) if store is True else Path(store) if store and not shared else None
+    return Host(
+        store=folder,
+        shared=shared,
+        executor=ExecutorName(executor),
+        workers=workers or cores(),
+    )
 
 
 def _found(name: str | Path) -> Path:

@@ -304,7 +304,7 @@ def one_thread() -> None:
 
 def computed_by(parts: Parts) -> Key:
     """Names everything that a result depends on but its arguments."""
-    return key_of(parts.algorithm.name, _learning_digest(), _backend(parts.problem.device))
+    return key_of(parts.algorithm.name, _learning_digest(), backend(parts.problem.device))
 
 
 @lru_cache(maxsize=1)
@@ -315,7 +315,7 @@ def _learning_digest() -> str:
     return digest_of_files([*files, *(root / f"{n}.py" for n in ("tensors", "precision", "keys"))])
 
 
-def _backend(device: str) -> str:
+def backend(device: str) -> str:
     """What decides the last bit of a result. The executor does not: all give the same bits."""
     if device != "cpu":
         return f"torch {torch.__version__} {torch.cuda.get_device_name(device)}"
@@ -353,5 +353,5 @@ def attributes(parts: Parts) -> dict[str, Any]:
         "devices": {g: d.model_dump(mode="json") for g, d in parts.groups.items()},
         "device_notes": list(parts.notes),
         "versions": {name: version(name) for name in packages}
-        | {"python": host.python_version(), "backend": _backend(parts.problem.device)},
+        | {"python": host.python_version(), "backend": backend(parts.problem.device)},
     }

@@ -1,10 +1,19 @@
 """The command line. Errors are one line each on standard error, and exit code 2."""
 
-from simfl.commands import checks, devices, inference, runs, stores, studies, trace
+from simfl.commands import (
+    checks,
+    devices,
+    inference,
+    optimizing,
+    runs,
+    stores,
+    studies,
+    trace,
+)
 from simfl.commands.shared import app, fail
 from simfl.errors import SimflError
 
-COMMANDS = (runs, studies, inference, trace, devices, checks, stores)
+COMMANDS = (runs, studies, optimizing, inference, trace, devices, checks, stores)
 """Modules whose import makes the commands known."""
 
 

@@ -15,7 +15,7 @@ import torch
 from simfl.assembly import computed_by, one_thread
 from simfl.errors import ScenarioError
 from simfl.learning.chain import ChainNetwork
-from simfl.memo import Disk, Executor, Inline
+from simfl.memo import Disk, Executor, Inline, Shared
 from simfl.memo.auto import Auto
 from simfl.memo.executor import Batched
 from simfl.memo.pool import Pool
@@ -47,11 +47,13 @@ class Host:
 
     Attributes:
         store: folder of the store; None for none.
+        shared: instead, a directory or URL that many machines share.
         executor: what runs the training; ``auto`` measures.
         workers: processes of a pool.
     """
 
     store: Path | None = None
+    shared: str | None = None
     executor: ExecutorName = ExecutorName.auto
     workers: int = field(default_factory=cores)
 
@@ -71,12 +73,14 @@ class Host:
             )
         return "cuda"
 
-    def open_store(self, parts: Parts) -> Disk | None:
+    def open_store(self, parts: Parts) -> Disk | Shared | None:
         """The store, as this run sees it.
 
         Raises:
             StoreError: it cannot be made, or is damaged.
         """
+        if self.shared is not None:
+            return Shared(self.shared, computed_by(parts))
         if self.store is None:
             return None
         problem = parts.problem

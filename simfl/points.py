@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from math import isinf, isnan
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ _HEADS: Final = {
     "up_bytes": "up",
     "joules": "energy",
     "target_joules": "to target",
+    "target_bytes": "to target",
     "anew": "not recorded",
 }
 
@@ -41,8 +44,7 @@ class Points:
         self._ended += 1
         if self._quiet:
             return
-        keys = list(row)[: next(n for n, key in enumerate(row) if key in ("time_s", "status"))]
-        changed = ", ".join(f"{key}={_cell(key, row[key])}" for key in keys)
+        changed = _changed(row)
         took = f"{show_seconds(row['time_s'])} simulated" if "time_s" in row else row["status"]
         self._console.print(f"{self._ended}. {changed}: {took}", markup=False)
 
@@ -77,6 +79,25 @@ def show_points(console: Console, points: pd.DataFrame, *, trained: bool) -> Non
             f"  [yellow]{len(anew)} of {len(points)} points compute something else[/yellow]: "
             f"{what} {first['first_anew']}; their accuracies are unknown; compute them with --train"
         )
+
+
+def show_failed(console: Console, failed: pd.DataFrame) -> None:
+    """The points of a study that failed, a line each with its reason."""
+    if not len(failed):
+        return
+    console.print("failed:", highlight=False)
+    for row in failed.to_dict("records"):
+        reason = str(row["status"]).removeprefix("failed: ")
+        console.print(f"  {_changed(row)}: {reason}", markup=False, highlight=False)
+
+
+def changed_keys(columns: Iterable[Any]) -> list[str]:
+    """What the points of a study change: the columns before the figures."""
+    return list(takewhile(lambda key: key not in ("time_s", "status"), columns))
+
+
+def _changed(row: Mapping[Any, Any]) -> str:
+    return ", ".join(f"{key}={_cell(key, row[key])}" for key in changed_keys(row))
 
 
 def _cell(column: str, value: Any) -> str:

@@ -570,16 +570,72 @@ def test_sweep_tells_and_writes_its_points(call: Call, tmp_path: Path) -> None:
     assert done.returncode == 2
     told = done.stderr.splitlines()
     assert "platform.devices.pi4.model=pi5: failed: " in told[1]
-    assert told[2:] == [f"error: 1 of 2 points failed; the others stand in {out}"]
-    table = pd.read_csv(out / "sweep.csv")
-    assert table["platform.devices.pi4.model"].tolist() == ["pi4", "pi5"]
+    error = f"error: 1 of 2 points failed; see {out}/failed.csv; the others stand in {out}"
+    assert told[2] == "failed:"
+    assert "platform.devices.pi4.model=pi5: " in told[3]
+    assert told[3].endswith("unknown device 'pi5'; did you mean 'pi4'?")
+    assert told[4:] == [error]
+    table, failed = pd.read_csv(out / "sweep.csv"), pd.read_csv(out / "failed.csv")
+    assert table["platform.devices.pi4.model"].tolist() == ["pi4"]
+    assert failed["platform.devices.pi4.model"].tolist() == ["pi5"]
     assert table["status"][0] == "complete: 5 rounds"
-    assert "unknown device 'pi5'; did you mean 'pi4'?" in table["status"][1]
+    assert list(failed.columns)[2:] == ["platform.devices.pi4.model", "status", "trace"]
+    assert "unknown device 'pi5'; did you mean 'pi4'?" in failed["status"][0]
     assert simfl.Trace(table["trace"][0]).complete
     assert "complete" not in done.stdout
+    assert "pi5" not in done.stdout
     named = call("sweep", *words[:-2], "--out", out, "--table", tmp_path / "t.csv", "--quiet")
-    assert named.stderr.splitlines() == [f"error: 1 of 2 points failed; the others stand in {out}"]
+    assert named.stderr.splitlines() == [error]
     assert pd.read_csv(tmp_path / "t.csv").equals(table)
+    # a list of failures is of the last sweep
+    words[words.index("platform.devices.pi4.model=pi4,pi5")] = "platform.devices.pi4.model=pi4"
+    assert call("sweep", *words, "--quiet").returncode == 0
+    assert not (out / "failed.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "ray"),
+    [
+        ([FEDAVG, "seed=1"], False),
+        (["--ray", FEDAVG, "seed=1"], True),
+        ([FEDAVG, "--ray", "seed=1"], True),
+        ([FEDAVG, "seed=1", "--ray"], True),
+        ([FEDAVG, "--ray", "--quiet", "seed=1"], True),
+        (["--ray", "auto", FEDAVG, "seed=1"], "auto"),
+        ([FEDAVG, "--ray", "10.0.0.1:6379", "seed=1"], "10.0.0.1:6379"),
+        ([FEDAVG, "seed=1", "--ray=ray://head:10001"], "ray://head:10001"),
+    ],
+)
+def test_ray_with_and_without_an_address(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], ray: bool | str
+) -> None:
+    given: list[Any] = []
+
+    def sweep(scenario: str, *changes: str, **names: Any) -> pd.DataFrame:
+        given.append((scenario, changes, names["ray"]))
+        return pd.DataFrame({"time_s": [1.0], "status": ["complete: x"], "trace": ["y"]})
+
+    monkeypatch.setattr("simfl.api.sweep", sweep)
+    call("sweep", *words, "--out", tmp_path)
+    assert given == [(FEDAVG, ("seed=1",), ray)]
+
+
+@pytest.mark.skipif(find_spec("optuna") is None, reason="Optuna is not installed")
+def test_optimize_tells_the_best(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [FEDAVG, *BRIEF, "platform.network.up=1 Mbit/s..9 Mbit/s", "--out", out]
+    words += ["--minimize", "time", "--trials", "3", "--executor", "inline"]
+    done = call("optimize", *words)
+    assert done.returncode == 0
+    table = pd.read_csv(out / "optimize.csv")
+    [best] = table.index[table["best"]]
+    assert done.stdout.startswith(f"best of 3 trials, number {best + 1}: {table['trace'][best]}\n")
+    assert table["platform.network.up"][best] in done.stdout
+    assert [line[:2] for line in done.stderr.splitlines()] == ["1.", "2.", "3."]
+    never = call("optimize", *words[:-6], "--at-most", "time=1 ms", "--minimize", "time", "-q",
+                 "--trials", "1", "--out", tmp_path / "b")  # fmt: skip
+    assert never.returncode == 2
+    assert "none of 1 trials gets there and holds all bounds" in never.stderr
 
 
 # traces and stores ---------------------------------------------------------------------------

@@ -24,7 +24,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "precision": (0, "", "torch"),
     "vision": (0, "", "torch torchvision"),
     "scenario": (1, "", "pydantic pydantic_core yaml"),
-    "memo": (1, "", "filelock"),
+    "memo": (1, "", "filelock fsspec"),
     "codecs": (1, "", "numpy scipy torch"),
     "models": (1, "", "torch torchvision"),
     "datasets": (1, "", "numpy pydantic torch torchvision sklearn"),
@@ -76,7 +76,15 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "pandas simpy",
     ),
     "repeating": (5, "hosting record retiming simulation", ""),
-    "grid": (5, "hosting record repeating retiming scenario simulation", "pandas"),
+    "tasks": (5, "hosting record repeating retiming scenario simulation", ""),
+    "grid": (5, "hosting retiming scenario tasks", "pandas"),
+    "search_space": (5, "scenario", ""),
+    "optimization": (
+        5,
+        "hosting record retiming scenario search_space simulation tasks",
+        "optuna pandas",
+    ),
+    "cluster": (5, "assembly grid hosting memo record simulation tasks", "ray"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
     "spreads": (5, "record", "pandas rich"),
@@ -93,7 +101,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "inference_listing": (5, "cost inference", "rich"),
     "api": (
         5,
-        "cost devices grid hosting record repeating retiming running scenario simulation",
+        "cluster cost devices grid hosting memo optimization record repeating retiming running "
+        "scenario search_space simulation",
         "pandas",
     ),
     "commands": (

@@ -26,6 +26,7 @@ from simfl.record.summary import summarise
 from simfl.recording import Progress
 from simfl.retiming import points_of
 from simfl.simulation import Listeners
+from simfl.tasks import name_of
 
 NAME = "smoke/fedavg_access_links"
 BRIEF = [
@@ -166,7 +167,7 @@ def test_unfinished_points_are_resumed_and_spoilt_ones_run_anew(
 def names_of(scenario: Path, *changes: str) -> list[str]:
     """What the points' traces would be called; nothing is run."""
     points = points_of(changes)
-    return [grid._name(simfl.load(scenario, [o.text for o in point]), point) for point in points]
+    return [name_of(simfl.load(scenario, [o.text for o in point]), point) for point in points]
 
 
 def test_names_say_what_differs_and_suit_any_file_system(scenario: Path) -> None:
@@ -300,3 +301,18 @@ def test_a_killed_sweep_goes_on(scenario: Path, tmp_path: Path) -> None:
         assert tables(here) == tables(there)
     # the locks of killed runs go with their resumption
     assert {path.suffix for path in out.iterdir()} <= {".h5", ""}
+
+
+def test_a_store_at_a_url(scenario: Path, tmp_path: Path, stores: list[Store]) -> None:
+    url = f"memory://{tmp_path.name}/store"
+    there = swept(scenario, tmp_path / "a", UP, store=url)
+    again = swept(scenario, tmp_path / "b", UP, store=url)
+    assert [store.computed.get("train", 0) for store in stores] == [TURNS, 0, 0, 0]
+    # values too: more rounds go on from the last kept state
+    del stores[:]
+    swept(scenario, tmp_path / "c", "protocol.rounds=4", store=url)
+    assert [store.computed["train"] for store in stores] == [TURNS // 3]
+    local = swept(scenario, tmp_path / "d", UP)
+    for found in (there, again):
+        assert found.drop(columns="trace").equals(local.drop(columns="trace"))
+    assert list((tmp_path / "a").glob(".simfl")) == []

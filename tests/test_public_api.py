@@ -9,7 +9,8 @@ PUBLIC = [
     *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "OBJECTIVES", "PARTITIONS"),
     *("PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
-    *("device", "inference_time", "load", "plan", "resume", "run", "sweep", "whatif"),
+    *("device", "inference_time", "load", "optimize", "plan", "resume", "run"),
+    *("sweep", "whatif"),
     "workload",
 ]
 

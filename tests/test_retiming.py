@@ -278,7 +278,7 @@ def test_a_run_of_another_machine_is_re_timed_as_recorded(
     base: simfl.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = afresh(tmp_path / "fresh.h5", "platform.network.up=1 Mbit/s")
-    monkeypatch.setattr(assembly, "_backend", lambda device: f"torch of tomorrow on {device}")
+    monkeypatch.setattr(assembly, "backend", lambda device: f"torch of tomorrow on {device}")
     found = simfl.whatif(base, UP, folder=tmp_path, workers=1)
     assert found["anew"].tolist() == [0, 0]
     assert tables(simfl.Trace(tmp_path / "run-0000.h5")) == tables(fresh)

@@ -116,7 +116,8 @@ def main() -> None:
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{given.clients:,} clients, {status}; simulated {env.now / 3600:.2f} h")
     print(
-        f"built in {built_s:.1f} s, played in {wall_s:.1f} s ({cpu_s:.1f} s of CPU); {events / wall_s:,.0f} rows/s"
+        f"built in {built_s:.1f} s, played in {wall_s:.1f} s ({cpu_s:.1f} s of CPU); "
+        f"{events / wall_s:,.0f} rows/s"
     )
     print(f"most memory {memory_mib:,.0f} MiB; under way at the end {run._network.flows:,}")
     print(", ".join(f"{name} {count:,}" for name, count in sorted(books.ended.items())))

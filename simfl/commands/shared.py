@@ -60,12 +60,12 @@ DataDir = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 StoreDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--store",
         envvar="SIMFL_STORE",
         show_default=False,
-        help="Folder of what was computed before. Else .simfl beside the trace.",
+        help="Folder or URL of what was computed before. Else .simfl beside the trace.",
     ),
 ]
 NoStore = Annotated[bool, typer.Option("--no-store", help="Compute all anew, keep nothing.")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from re import compile as pattern
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from simfl.errors import ScenarioError
 
@@ -28,6 +30,9 @@ from simfl.commands.shared import (
     fail,
     out,
 )
+
+# as Ray writes addresses; a change has a sign of equality
+_ADDRESS: Final = pattern(r"auto|local|[^=\s]+:[^=\s]*")
 
 
 @app.command()
@@ -76,7 +81,20 @@ def whatif(
     _fail_if_any_failed(found, "the table says why")
 
 
-@app.command()
+class _Sweep(TyperCommand):
+    """Lets ``--ray`` stand alone: what follows it is an address where it looks like one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give ``--ray`` without an address an empty one."""
+        given: list[str] = []
+        for at, word in enumerate(args):
+            given.append(word)
+            if word == "--ray" and not _ADDRESS.fullmatch(" ".join(args[at + 1 : at + 2])):
+                given.append("")
+        return super().parse_args(ctx, given)
+
+
+@app.command(cls=_Sweep)
 def sweep(
     scenario: ScenarioName,
     changes: Annotated[
@@ -91,15 +109,28 @@ def sweep(
         int,
         typer.Option("--jobs", "-j", help="Points that learn something else, side by side."),
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="[ADDRESS]",
+            show_default=False,
+            help="Run the points on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; alone, the "
+            "one of RAY_ADDRESS or of this machine. Every node must see the store.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     store: StoreDir = None,
     executor: Executor = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a scenario at every point of a grid; what learns the same trains once. Resumable."""
+    """Run a scenario at every point of a grid; what learns the same trains once. Resumable.
+
+    Points that failed are listed apart, in failed.csv.
+    """
     from simfl import api, spreads
-    from simfl.points import Points, show_points
+    from simfl.points import Points, changed_keys, show_failed, show_points
 
     _refuse_table(table)
     found = api.sweep(
@@ -111,13 +142,21 @@ def sweep(
         executor=executor,
         workers=workers,
         jobs=jobs,
+        ray=ray is not None and (ray or True),
         on_point=Points(err, quiet=quiet).show,
     )
-    _write_table(found, table or folder / "sweep.csv")
+    bad = found["status"].str.startswith("failed")
+    ended, failed, beside = found[~bad], found[bad], folder / "failed.csv"
+    _write_table(ended, table or folder / "sweep.csv")
+    if bad.any():
+        _write_table(failed[[*changed_keys(failed), "status", "trace"]], beside)
+    else:
+        beside.unlink(missing_ok=True)
     if not quiet:
-        shown = spreads.folded(found.drop(columns="trace"))
-        show_points(out, shown, trained=False)
-    _fail_if_any_failed(found, f"the others stand in {folder}")
+        if len(ended):
+            show_points(out, spreads.folded(ended.drop(columns="trace")), trained=False)
+        show_failed(err, failed)
+    _fail_if_any_failed(found, f"see {beside}; the others stand in {folder}")
 
 
 def _fail_if_any_failed(found: DataFrame, rest: str) -> None:

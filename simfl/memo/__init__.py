@@ -3,6 +3,7 @@
 from simfl.memo.disk import Disk
 from simfl.memo.executor import Executor, Inline
 from simfl.memo.recipe import Artifact, Received, Recipe, counted
+from simfl.memo.shared import Shared
 from simfl.memo.store import Promise, Store
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Promise",
     "Received",
     "Recipe",
+    "Shared",
     "Store",
     "counted",
 ]

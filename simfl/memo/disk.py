@@ -113,7 +113,7 @@ class Disk:
             ).fetchall()
             if {number for _, number in rows} - {_number(body) for body in bodies.values()}:
                 raise sqlite3.DatabaseError("manifests are missing")
-        known = {number: _manifest(body) for number, body in bodies.items()}
+        known = {number: manifest_of(body) for number, body in bodies.items()}
         return {Key(key.hex()): known[number] for key, number in rows}
 
     def record(self, manifests: Mapping[Key, Manifest]) -> None:
@@ -122,7 +122,7 @@ class Disk:
         Raises:
             StoreError: no room, or the index is damaged.
         """
-        bodies = {manifest: _body(manifest) for manifest in manifests.values()}
+        bodies = {manifest: body_of(manifest) for manifest in manifests.values()}
         numbers = {manifest: _number(body) for manifest, body in bodies.items()}
         with self._faults(), self._transaction():
             self._db.executemany(
@@ -163,7 +163,7 @@ class Disk:
             path.parent.mkdir(exist_ok=True)
             try:
                 with part.open("wb") as file:
-                    file.write(blake2b(body, digest_size=_DIGEST).digest() + body)
+                    file.write(sealed(body))
                     file.flush()
                     os.fsync(file.fileno())
                 part.replace(path)
@@ -275,9 +275,7 @@ class Disk:
             data = self._path(key).read_bytes()
         except OSError:
             return None
-        body = data[_DIGEST:]
-        sound = blake2b(body, digest_size=_DIGEST).digest() == data[:_DIGEST]
-        return body if sound else None
+        return unsealed(data)
 
     def _cut_short(self) -> bool:
         """Whether the index is shorter than its header says, and a log may hold what is missing.
@@ -353,7 +351,20 @@ class Disk:
             ) from error
 
 
-def _body(manifest: Manifest) -> str:
+def sealed(body: bytes) -> bytes:
+    """With its digest before it."""
+    return blake2b(body, digest_size=_DIGEST).digest() + body
+
+
+def unsealed(data: bytes) -> bytes | None:
+    """What was sealed; None where it was cut short or altered."""
+    body = data[_DIGEST:]
+    sound = blake2b(body, digest_size=_DIGEST).digest() == data[:_DIGEST]
+    return body if sound else None
+
+
+def body_of(manifest: Manifest) -> str:
+    """A manifest as text."""
     # what is known is said at the end, and only then: older indexes stay good
     tensors = [
         [t.name, list(t.shape), t.dtype, t.nonzero, *[True] * t.known] for t in manifest.tensors
@@ -366,7 +377,8 @@ def _number(body: str) -> int:
     return int.from_bytes(blake2b(body.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _manifest(body: str) -> Manifest:
+def manifest_of(body: str) -> Manifest:
+    """What `body_of` wrote."""
     tensors, metrics = json.loads(body)
     infos = (
         TensorInfo(name=n, shape=tuple(s), dtype=d, nonzero=z, known=bool(k))

@@ -16,6 +16,7 @@ from simfl.keys import Key
 from simfl.memo.disk import Disk
 from simfl.memo.executor import Executor, Inline, Job
 from simfl.memo.recipe import Recipe
+from simfl.memo.shared import Shared
 from simfl.work import Manifest
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Store:
         self,
         count: Callable[[Any], Manifest],
         recorded: Mapping[Key, Manifest] | None = None,
-        disk: Disk | None = None,
+        disk: Disk | Shared | None = None,
         executor: Executor | None = None,
         *,
         frozen: bool = False,

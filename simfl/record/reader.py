@@ -164,6 +164,12 @@ class Trace:
         row = row_reached(self.curve, target, consecutive)
         return float("inf") if row is None else float(self.curve["joules"].iloc[row])
 
+    def bytes_to_accuracy(self, target: float, consecutive: int = 1) -> float:
+        """Bytes sent, both directions, until `time_to_accuracy`; inf if that never was."""
+        row = row_reached(self.curve, target, consecutive)
+        sent = self.curve["down_bytes"] + self.curve["up_bytes"]
+        return float("inf") if row is None else float(sent.iloc[row])
+
     def rounds_to_accuracy(self, target: float, consecutive: int = 1) -> int | None:
         """The round at which `time_to_accuracy` falls; None if it never does."""
         row = row_reached(self.curve, target, consecutive)

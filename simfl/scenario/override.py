@@ -41,6 +41,15 @@ class Override:
             raise ScenarioError(f"{text}: the value is not YAML; quote it") from error
 
     @classmethod
+    def of(cls, path: tuple[str, ...], value: Any) -> Override:
+        """Of a value that is at hand.
+
+        >>> Override.of(("learning", "local", "learning_rate"), 1e-5).text
+        'learning.local.learning_rate=1.0e-05'
+        """
+        return cls(path, value, f"{'.'.join(path)}={_written(value)}")
+
+    @classmethod
     def parse_several(cls, text: str) -> list[Override]:
         """Read ``key.path=a,b,c``: one override for each value.
 
