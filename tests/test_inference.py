@@ -214,7 +214,7 @@ def written(path: Path, text: str, *models: Manifest) -> Trace:
     for number, model in enumerate(models):
         numbered = writer.manifest(model)
         key = f"{number:032x}"
-        row = (float(number), number + 1.0, "server", "aggregate", number, key, numbered)
+        row = (float(number), number + 1.0, "server", "aggregate", number, key, numbered, 0)
         writer.append("activities", row)
     writer.close("complete: 1 round")
     return Trace(path)

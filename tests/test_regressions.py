@@ -46,7 +46,7 @@ def test_making_promises_computes_nothing() -> None:
 def test_a_trace_cut_within_its_head(tmp_path: Path, share: float) -> None:
     writer = TraceWriter(tmp_path / "run.h5", [("server", -1, "server", "pi4", 0)], {"seed": 1})
     for i in range(4096):
-        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", 0))
+        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", 0, 0))
     writer.close("complete")
     data = (tmp_path / "run.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(data[: int(len(data) * share)])
@@ -67,7 +67,7 @@ def test_report_of_a_run_killed_before_its_first_block(tmp_path: Path) -> None:
 
 def test_names_beyond_ascii(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "run.h5", [("père", 0, "client", "pi4", 0)], {"seed": 1})
-    writer.append("activities", (0, 1, "père", "train", 1, "k", 0))
+    writer.append("activities", (0, 1, "père", "train", 1, "k", 0, 0))
     writer.close("failed: " + "é" * 200)
     trace = Trace(tmp_path / "run.h5")
     assert trace.nodes["node"].tolist() == ["père"]

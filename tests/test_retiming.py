@@ -314,6 +314,7 @@ def test_anew_is_what_a_fresh_run_trains_and_is_not_recorded(
     # time and bytes follow from counts alone; what is guessed has no name
     assert tables(timed)["nodes"] == tables(fresh)["nodes"]
     assert tables(timed)["manifests"] == tables(fresh)["manifests"]
+    assert tables(timed)["rounds"] == tables(fresh)["rounds"]
     for table in ("activities", "transfers", "scores"):
         one, other = getattr(timed, table), getattr(fresh, table)
         known = one["key"] != ""

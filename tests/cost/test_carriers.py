@@ -12,7 +12,7 @@ from simfl.cost.rate_trace import RateTrace
 from simfl.cost.wires import Cell, Hop, Link
 from simfl.errors import NetworkError
 from simfl.events.activity import Activity
-from simfl.events.network import Network
+from simfl.events.network import Cut, Network
 
 KINDS = pytest.mark.parametrize("windows", [True, False], ids=["windows", "fair"])
 RATES_BPS = st.sampled_from([3e5, 2e6, 10e6, 100e6])
@@ -113,8 +113,10 @@ def test_everything_arrives_and_nothing_is_lost_on_the_way(
         try:
             yield from network.transfer(send.source, send.target, send.nbytes)
             ends[number] = env.now
+        except Cut as cut:
+            assert 0 <= cut.crossed_bytes <= send.nbytes
         except Interrupt:
-            pass
+            assert env.now >= send.until_s, "before its first bit"
 
     def cut(process: Process, until_s: float) -> Activity[None]:
         yield env.timeout(until_s)

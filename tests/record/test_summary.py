@@ -41,13 +41,14 @@ def trace(path: Path, stop: str) -> Trace:
     writer = TraceWriter(path, NODES, {"scenario": f"stop: {stop}", "seed": 1})
     number = writer.manifest(Manifest(tensors=(DENSE, BIAS)))
     for row in ACTIVITIES:
-        writer.append("activities", (*row, "k", number))
+        writer.append("activities", (*row, "k", number, 0))
     for source, target, round, nbytes in TRANSFERS:
-        writer.append("transfers", (5, 6, source, target, round, "k", number, nbytes))
+        writer.append("transfers", (5, 6, source, target, round, "k", number, nbytes, 0))
     for round, time_s, accuracy in ((0, 5, 0.1), (1, 11, 0.9), (2, 19, 0.8)):
         writer.append(
             "scores", (time_s, round, "server", "k", accuracy, 1, 6 - round, 0, 0, 50 * time_s)
         )
+        writer.append("rounds", (round, time_s, 3 if round else 0))
     writer.close("complete: 2 rounds")
     return Trace(path)
 
@@ -107,11 +108,13 @@ def test_peers_in_numbers(tmp_path: Path) -> None:
         (7, 8, "a", "train", 2),
         (8, 9, "a", "mix", 2),
     ):
-        writer.append("activities", (*row, "k", number))
+        writer.append("activities", (*row, "k", number, 0))
     for source, target in (("a", "b"), ("b", "a")):
-        writer.append("transfers", (4, 6, source, target, 1, "k", number, 40))
+        writer.append("transfers", (4, 6, source, target, 1, "k", number, 40, 0))
     for node, accuracy, time_s in (("a", 0.4, 7), ("b", 0.8, 8)):
         writer.append("scores", (time_s, 1, node, "k", accuracy, 1, 6, 0, 80, nan))
+    for round, end_s in ((0, 2), (1, 8)):
+        writer.append("rounds", (round, end_s, 2 * round))
     writer.close("interrupted")
     summary = summarise(Trace(writer.path))
     # b has not mixed for the second time

@@ -138,7 +138,7 @@ def checked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         assert phase == "X"
         assert event["dur"] >= 0
-        assert event["cat"] in ("run", "link", "compute", "send", "receive")
+        assert event["cat"] in ("run", "link", "round", "away", "compute", "send", "receive")
         assert named["thread_name", pid, event["tid"]] == 1, "a thread is named before its slices"
         threads[pid, event["tid"]].append(event)
         if "bind_id" in event:
@@ -256,7 +256,7 @@ def test_what_overlaps_takes_further_threads(tmp_path: Path) -> None:
 def test_slices_say_what_the_trace_knows_of_them(tmp_path: Path) -> None:
     found = list(events(traced(tmp_path / "run.h5", SMALL, "interrupted")))
     of = {(e["cat"], e["name"]): e for e in found if e["ph"] == "X"}
-    counts = {"round": 1, "key": "k", "manifest": 0, "size": 12, "nonzero": 5}
+    counts = {"round": 1, "key": "k", "manifest": 0, "cut": 0, "size": 12, "nonzero": 5}
     assert of["compute", "aggregate"]["args"] == counts
     assert of["send", "to server"]["args"] == counts | {"nbytes": 700}
     assert of["run", "small"]["args"] == {"status": "interrupted", "seed": 3}

@@ -14,7 +14,7 @@ import pytest
 from simfl.errors import TraceError
 from simfl.record import Trace, TraceWriter
 from simfl.record import writer as record_writer
-from simfl.record.schema import COLUMNS
+from simfl.record.schema import COLUMNS, NONE
 from simfl.record.writer import BLOCK, append_rows
 from simfl.work import Manifest, TensorInfo
 
@@ -49,9 +49,11 @@ def score(round: int, accuracy: float, sent: int = 0) -> tuple[Any, ...]:
 
 
 def with_scores(path: Path, *rows: tuple[Any, ...]) -> Trace:
+    """Of a server, which ends each round as it evaluates it."""
     writer = TraceWriter(path, NODES, ATTRIBUTES)
     for row in rows:
         writer.append("scores", row)
+        writer.append("rounds", (row[1], row[0], 0))
     writer.close("complete: 9 rounds")
     return Trace(path)
 
@@ -59,8 +61,11 @@ def with_scores(path: Path, *rows: tuple[Any, ...]) -> Trace:
 def test_what_is_written_is_read(writer: TraceWriter) -> None:
     number = writer.manifest(manifest(4))
     rows = {
-        "activities": (1.5, 2.25, "pi4-0", "train", 3, "k1", number),
-        "transfers": (2.25, 4.0, "pi4-0", "server", 3, "k2", number, 123_456_789_012),
+        "activities": (1.5, 2.25, "pi4-0", "train", 3, "k1", number, 0),
+        "transfers": (2.25, 4.0, "pi4-0", "server", 3, "k2", number, 123_456_789_012, 1),
+        "rounds": (3, 5.0, 1),
+        "away": ("pi4-0", 4.0, 4.5, "battery"),
+        "metrics": ("k1", "loss", 0.25),
         "scores": (5.0, 3, "server", "k3", 0.75, 0.5, 8, 10, 20, 62.5),
         "energy": ("pi4-0", "idle", 20.0, 60.0),
     }
@@ -106,14 +111,19 @@ def test_a_manifest_is_written_once(writer: TraceWriter) -> None:
 
 
 def test_what_was_recorded_need_not_be_computed(writer: TraceWriter) -> None:
-    writer.append("activities", (0, 1, "server", "initial", 0, "k1", writer.manifest(manifest(4))))
-    row = (1, 2, "server", "pi4-0", 1, "k2", writer.manifest(manifest(5)), 9)
+    number = writer.manifest(manifest(4))
+    writer.append("activities", (0, 1, "server", "initial", 0, "k1", number, 0))
+    # what was cut has no result
+    writer.append("activities", (1, 2, "pi4-0", "train", 1, "k3", NONE, 1))
+    row = (1, 2, "server", "pi4-0", 1, "k2", writer.manifest(manifest(5)), 9, 0)
     writer.append("transfers", row)
+    writer.append("metrics", ("k4", "loss", 0.5))
     writer.append("scores", score(1, 0.75))
     writer.close("interrupted")
     assert Trace(writer.path).recorded() == {
         "k1": manifest(4),
         "k2": manifest(5),
+        "k4": Manifest(metrics={"loss": 0.5}),
         "score1": Manifest(metrics={"accuracy": 0.75, "loss": 0.25}),
     }
 
@@ -143,7 +153,7 @@ def test_a_full_block_is_written_with_all_that_waits(writer: TraceWriter) -> Non
     number = writer.manifest(manifest(4))
     writer.append("scores", score(1, 0.5))
     for i in range(BLOCK + 1):
-        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number))
+        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number, 0))
     trace = Trace(writer.path)
     assert [len(trace.raw(t)) for t in ("activities", "scores", "manifests")] == [BLOCK, 1, 3]
 
@@ -159,7 +169,7 @@ writer = TraceWriter(Path(sys.argv[1]), nodes, {"scenario": "name: small", "seed
 for i in range(5000):
     info = TensorInfo(name="w", shape=(9, 9), dtype="float32", nonzero=i // 100)
     number = writer.manifest(Manifest(tensors=(info,)))
-    writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number))
+    writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", number, 0))
     if i % 10 == 0:
         writer.append("scores", (i, i, "server", f"s{i}", 0.5, 0.5, 9, i, i, i))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -224,7 +234,7 @@ def test_a_trace_without_a_table(writer: TraceWriter) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.6, 0.8, 0.99, 1.0])
 def test_a_trace_cut_short(writer: TraceWriter, share: float) -> None:
     for i in range(2 * BLOCK):
-        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", 0))
+        writer.append("activities", (i, i + 1, "server", "train", i, f"k{i}", 0, 0))
     writer.close("complete")
     data = writer.path.read_bytes()
     cut = writer.path.with_name("cut.h5")
@@ -341,6 +351,8 @@ def test_of_peers_the_mean_counts_once_the_last_is_there(tmp_path: Path) -> None
         writer.append(
             "scores", (time_s, round, node, "k", accuracy, 0.5, 8 + round, 0, sent, 5 * time_s)
         )
+    for round, end_s in ((1, 4), (2, 6)):
+        writer.append("rounds", (round, end_s, 2))
     writer.close("interrupted")
     trace = Trace(writer.path)
     assert trace.peers == ["a", "b"]
