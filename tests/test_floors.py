@@ -74,6 +74,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "grid": (5, "hosting record repeating retiming scenario simulation", "pandas"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
+    "export": (5, "record", "pandas torch"),
     "spreads": (5, "record", "pandas rich"),
     "holdings": (5, "partitions", "rich"),
     "terminal": (
