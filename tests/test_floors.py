@@ -92,10 +92,14 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "cost devices grid hosting record repeating retiming running scenario simulation",
         "pandas",
     ),
+    "answers": (5, "cost devices", ""),
+    "drafting": (5, "answers scenario", "yaml"),
+    "health": (5, "cost datafolder datasets devices hosting memo", "torch"),
     "commands": (
         6,
-        "api assembly device_listing devices fitting inference inference_listing listing memo "
-        "points profile record scenario simulation spreads terminal verification",
+        "answers api assembly device_listing devices drafting fitting health inference "
+        "inference_listing listing memo points profile record scenario simulation spreads terminal "
+        "verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),
