@@ -29,8 +29,6 @@ _SERVER: Final = "g3s_xlarge"
 # algorithms that remove no weight: with them a sparse codec would save nothing
 _WHOLE: Final = frozenset({"fedavg", "fedprox"})
 _STAND_IN: Final = "digits"
-_DEALT: Final = "{name: dirichlet, alpha: 0.5}"
-_NORMALIZE: Final = "{mean: [0.13], std: [0.31]}"
 # of keys whose docstrings say nothing, since their names do
 _PLAIN: Final[Mapping[str, str]] = {
     "learning_rate": "of the first round",
@@ -86,9 +84,7 @@ def _learning(draft: Draft) -> list[str]:
             "partition: {name: iid}",
             "or {name: dirichlet, alpha: 0.5}; of `simfl list partitions`",
         ),
-        *_line(
-            2, "normalize: null", "left out, models see values in [0, 1]; or {mean: [], std: []}"
-        ),
+        *_line(2, "normalize: null", "models see values in [0, 1]; or {mean: [0.13], std: [0.31]}"),
         *_line(1, "model:", "the network"),
         *_line(2, f"name: {draft.model}", "of `simfl list models`"),
         *_keys(2, registry.MODELS.get(draft.model).options()),
@@ -100,7 +96,7 @@ def _learning(draft: Draft) -> list[str]:
             2,
             Local(learning_rate=draft.habit.learning_rate, batch_size=_BATCH_SIZE, steps=_STEPS),
         ),
-        *_line(1, "objective: []", f"{told['objective']} As [{{name: proximal, mu: 0.01}}]"),
+        *_line(1, "objective: []", f"{told['objective']} [{{name: proximal, mu: 1}}]"),
         *_line(1, "quantize: null", f"{told['quantize']} float16 or int8"),
         "",
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from simfl.commands import completion
-from simfl.commands.shared import app, out
+from simfl.commands.shared import app, err, out
 from simfl.errors import SimflError
 
 T = TypeVar("T")
@@ -98,7 +98,9 @@ def new(
     )
     path.write_text(drafting.render(draft), encoding="utf-8")
     try:
-        _try(path)
+        # the first time on a machine, numba compiles for some seconds
+        with err.status("counting one round, to see that it runs"):
+            _try(path)
     except SimflError:
         # a scenario that cannot run is not left behind
         path.unlink()
