@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -75,3 +76,14 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing.mend == "pip install no-such-package"
     docs = about("extra docs", findings)
     assert (docs.state, docs.mend) == (State.lacking, "pip install 'simfl[docs]'")
+
+
+def test_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="NVIDIA H100", total_memory=80 * 2**30)
+    monkeypatch.setattr(health.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(health.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(health.torch.cuda, "get_device_properties", lambda _: card)
+    assert health._gpu() == Finding(about="GPU", found="NVIDIA H100, 80.00 GiB")
+    monkeypatch.setattr(health.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(health.torch.version, "cuda", "12.8")
+    assert "built for CUDA and sees none" in health._gpu().found
