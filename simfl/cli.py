@@ -3,7 +3,9 @@
 from simfl.commands import (
     checks,
     devices,
+    doctor,
     inference,
+    new,
     optimizing,
     runs,
     stores,
@@ -13,7 +15,7 @@ from simfl.commands import (
 from simfl.commands.shared import app, fail
 from simfl.errors import SimflError
 
-COMMANDS = (runs, studies, optimizing, inference, trace, devices, checks, stores)
+COMMANDS = (new, runs, studies, optimizing, inference, trace, devices, checks, stores, doctor)
 """Modules whose import makes the commands known."""
 
 

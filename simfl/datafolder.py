@@ -34,12 +34,23 @@ class Located:
         return self.dataset.name != self.asked
 
 
+def data_folder(data_dir: Path | None) -> tuple[str, Path]:
+    """Where data sets are looked for, and who named it: a flag, the environment, or nobody ("").
+
+    ``data_dir``; else the folder that SIMFL_DATA names; else the user's cache, ``~/.cache/simfl``.
+    """
+    if data_dir:
+        return "--data-dir", data_dir
+    if os.environ.get("SIMFL_DATA"):
+        return "SIMFL_DATA", Path(os.environ["SIMFL_DATA"])
+    return "", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "simfl"
+
+
 def locate(choice: DatasetChoice, data_dir: Path | None, scenario_folder: Path = Path()) -> Located:
     """Read the scenario's data set, or its declared fallback.
 
-    Looked for in ``data_dir``; else in the folder that SIMFL_DATA names; else in the user's cache,
-    ``~/.cache/simfl``. A folder that was named must hold it: the fallback is for none at all. What
-    a scenario names by path is looked for from ``scenario_folder``.
+    Looked for where `data_folder` says. A folder that was named must hold it: the fallback is for
+    none at all. What a scenario names by path is looked for from ``scenario_folder``.
 
     Raises:
         DataError: a named folder lacks it, or it is nowhere and there is no fallback.
@@ -47,30 +58,22 @@ def locate(choice: DatasetChoice, data_dir: Path | None, scenario_folder: Path =
     spec: DataSpec = choice.plugin().build(choice.options)
     if not spec.files:
         return Located(dataset=spec.read(scenario_folder), asked=choice.name, folder="")
-    named = [("--data-dir", data_dir)] if data_dir else []
-    if not named and os.environ.get("SIMFL_DATA"):
-        named = [("SIMFL_DATA", Path(os.environ["SIMFL_DATA"]))]
-    for origin, folder in named:
-        assert folder is not None
-        if not folder.is_dir():
-            raise DataError(
-                f"{origin}: no folder {folder}; give the one that holds {spec.files[0]}"
-            )
-        missing = spec.missing_in(folder)
-        if missing:
-            raise DataError(
-                f"{origin}: {folder / missing[0]} is missing; unpack {choice.name} there, or leave "
-                f"{origin} out to run on the scenario's fallback"
-            )
+    origin, folder = data_folder(data_dir)
+    if origin and not folder.is_dir():
+        raise DataError(f"{origin}: no folder {folder}; give the one that holds {spec.files[0]}")
+    missing = spec.missing_in(folder)
+    if not missing:
         return Located(dataset=spec.read(folder), asked=choice.name, folder=str(folder))
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "simfl"
-    if not spec.missing_in(cache):
-        return Located(dataset=spec.read(cache), asked=choice.name, folder=str(cache))
+    if origin:
+        raise DataError(
+            f"{origin}: {folder / missing[0]} is missing; unpack {choice.name} there, or leave "
+            f"{origin} out to run on the scenario's fallback"
+        )
     if choice.fallback is None:
         raise DataError(
-            f"{choice.name} is not on this machine (looked for {cache / spec.files[0]}) and the "
+            f"{choice.name} is not on this machine (looked for {folder / spec.files[0]}) and the "
             "scenario names no fallback; give --data-dir, or set learning.dataset.fallback=digits"
         )
     plugin = registry.DATASETS.get(choice.fallback)
     stand_in: DataSpec = plugin.build(plugin.options())
-    return Located(dataset=stand_in.read(cache), asked=choice.name, folder="")
+    return Located(dataset=stand_in.read(folder), asked=choice.name, folder="")

@@ -1,5 +1,8 @@
 """What a person may write: strict, frozen pydantic models, and fields that carry a unit."""
 
+import re
+from functools import cache
+from inspect import cleandoc
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -17,14 +20,45 @@ from pydantic_core import CoreSchema
 from simfl import units
 
 
+@cache
+def attributes_of(model: type[BaseModel]) -> dict[str, str]:
+    """What its docstring, and those of its bases, say of its fields, on one line each.
+
+    >>> attributes_of(Shorthand)["shorthand"]
+    'the key that text alone stands for.'
+    """
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        _, _, section = cleandoc(vars(base).get("__doc__") or "").partition("\nAttributes:\n")
+        entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, re.MULTILINE)
+        found |= {name: " ".join(text.split()).replace("``", "") for name, text in entries}
+    return found
+
+
+def described(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """A JSON Schema in which each field has its own description."""
+    summary, _, _ = cleandoc(vars(model).get("__doc__") or "").partition("\n\nAttributes:\n")
+    if summary:
+        schema["description"] = summary
+    told = attributes_of(model)
+    for name, field in schema.get("properties", {}).items():
+        if name in told:
+            unit = field.get("description")
+            field["description"] = f"{told[name].rstrip('.')}; {unit}" if unit else told[name]
+
+
 class Options(BaseModel):
     """The base of everything that stands in a scenario: unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=described)
 
 
 class Shorthand(Options):
-    """Options for which text alone can stand: the value of the key ``shorthand``."""
+    """Options for which text alone can stand.
+
+    Attributes:
+        shorthand: the key that text alone stands for.
+    """
 
     shorthand: ClassVar[str]
 

@@ -87,6 +87,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "cluster": (5, "assembly grid hosting memo record simulation tasks", "ray"),
     "verification": (5, "cost events", "numpy pandas pydantic pydantic_core simpy"),
     "fitting": (5, "cost datafolder devices models running scenario", ""),
+    "export": (5, "record", "pandas torch"),
     "spreads": (5, "record", "pandas rich"),
     "holdings": (5, "partitions", "rich"),
     "terminal": (
@@ -105,10 +106,14 @@ TABLE: dict[str, tuple[int, str, str]] = {
         "scenario search_space simulation",
         "pandas",
     ),
+    "answers": (5, "cost devices", ""),
+    "drafting": (5, "answers scenario", "yaml"),
+    "health": (5, "cost datafolder datasets devices hosting memo", "torch"),
     "commands": (
         6,
-        "api assembly device_listing devices fitting inference inference_listing listing memo "
-        "points profile record scenario simulation spreads terminal verification",
+        "answers api assembly device_listing devices drafting fitting health inference "
+        "inference_listing listing memo points profile record scenario simulation spreads terminal "
+        "verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),

@@ -14,6 +14,7 @@ from simfl.errors import ScenarioError
 if TYPE_CHECKING:
     pass
 
+from simfl.commands import completion
 from simfl.commands.shared import DataDir, Quiet, app, err, out
 
 
@@ -51,7 +52,10 @@ def list_(
     fits: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", show_default=False, help="Of devices: can they train this model?"
+            metavar="MODEL",
+            show_default=False,
+            help="Of devices: can they train this model?",
+            autocompletion=completion.models,
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="With --fits: samples of a step.")] = 20,
@@ -109,7 +113,11 @@ def list_(
 def show(
     device: Annotated[
         str,
-        typer.Argument(metavar="DEVICE", help="A YAML file, or a name of `simfl list devices`."),
+        typer.Argument(
+            metavar="DEVICE",
+            help="A YAML file, or a name of `simfl list devices`.",
+            autocompletion=completion.devices,
+        ),
     ],
 ) -> None:
     """Show a device's figures, each with how it is known, and from where it pays to be sparse."""
@@ -172,6 +180,7 @@ def profile(
             metavar="DEVICE",
             show_default=False,
             help="Take radio, watts and battery, which are not measured, from this device.",
+            autocompletion=completion.devices,
         ),
     ] = None,
     quiet: Quiet = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simfl.commands import completion
 from simfl.commands.shared import app, out
 from simfl.errors import ScenarioError
 
@@ -35,7 +36,10 @@ def inference(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="DEVICE", show_default=False, help="A name or file, and more of them; else all."
+            metavar="DEVICE",
+            show_default=False,
+            help="A name or file, and more of them; else all.",
+            autocompletion=completion.devices,
         ),
     ] = None,
     images: Annotated[

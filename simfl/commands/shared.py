@@ -12,14 +12,16 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from simfl.commands import completion
+
 if TYPE_CHECKING:
     from simfl.record import Trace
     from simfl.scenario import Scenario
 
 
 _ORDER = (
-    *("run", "resume", "report", "trace", "whatif", "sweep", "inference", "list", "show"),
-    *("profile", "validate"),
+    *("new", "run", "resume", "report", "trace", "whatif", "sweep", "optimize", "inference"),
+    *("list", "show", "profile", "validate"),
 )
 
 
@@ -46,11 +48,19 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ScenarioName = Annotated[
     str,
-    typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `simfl list scenarios`."),
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A YAML file, or a name of `simfl list scenarios`.",
+        autocompletion=completion.scenarios,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes, e.g. learning.algorithm.level=5."),
+    typer.Argument(
+        metavar="[KEY.PATH=VALUE]...",
+        help="Changes, e.g. learning.algorithm.level=5.",
+        autocompletion=completion.keys,
+    ),
 ]
 DataDir = Annotated[
     Path | None,

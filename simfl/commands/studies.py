@@ -15,7 +15,7 @@ from simfl.errors import ScenarioError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-
+from simfl.commands import completion
 from simfl.commands.shared import (
     DataDir,
     Executor,
@@ -99,7 +99,11 @@ def sweep(
     scenario: ScenarioName,
     changes: Annotated[
         list[str],
-        typer.Argument(metavar="KEY.PATH=A,B,C...", help="Values to run; several make a grid."),
+        typer.Argument(
+            metavar="KEY.PATH=A,B,C...",
+            help="Values to run; several make a grid.",
+            autocompletion=completion.keys,
+        ),
     ],
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for the traces and their common store.")

@@ -214,6 +214,17 @@ class Trace:
             known[Key(row["key"].decode())] = Manifest(metrics=metrics)
         return known
 
+    def __repr__(self) -> str:
+        from simfl.record.shown import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        """A notebook's view of it."""
+        from simfl.record.shown import table
+
+        return table(self)
+
     def _frame(self, table: str) -> pd.DataFrame:
         records = self._tables[table]
         columns = {}

@@ -86,7 +86,7 @@ def summarise(trace: Trace) -> Summary:
     ends_s = trace.rounds["end_s"][trace.rounds["round"] > 0]
     rounds, first_s = len(ends_s), _preparation_s(activities)
     time_s = max([0.0, *activities["end_s"].tail(1), *transfers["end_s"].tail(1)])
-    compute = _slowest_compute(activities, trace.rounds)
+    compute = slowest_compute(activities, trace.rounds)
     whole, above = transfers["cut"] == 0, trace.nodes["node"][trace.nodes["index"] < 0]
     down = transfers["source"].isin(above) & (transfers["target"] != "server")
     accuracy = curve["accuracy"]
@@ -131,7 +131,7 @@ def _size(trace: Trace) -> int:
     return int(manifests["size"][manifests["manifest"].isin(first)].sum())
 
 
-def _slowest_compute(activities: pd.DataFrame, rounds: pd.DataFrame) -> pd.Series[float]:
+def slowest_compute(activities: pd.DataFrame, rounds: pd.DataFrame) -> pd.Series[float]:
     """Per round, the seconds that its slowest client or peer trained; empty, see there."""
     training = activities[activities["verb"] == "train"]
     ends_s = training["round"].map(rounds.set_index("round")["end_s"])

@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from simfl import registry as plugins
 from simfl.errors import did_you_mean
-from simfl.options import Options
+from simfl.options import Options, described
 
 
 class Plugged(BaseModel):
@@ -30,7 +30,7 @@ class Plugged(BaseModel):
         tag: that key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_extra=described)
 
     registry: ClassVar[plugins.Registry[Any]]
     tag: ClassVar[str]
