@@ -296,7 +296,7 @@ def test_peers_resume_from_their_own_states(
 
     monkeypatch.setattr(simulation, "Store", Counted)
     resumed = simfl.resume(path)
-    for table in ("activities", "transfers", "scores", "manifests", "nodes"):
+    for table in ("activities", "transfers", "rounds", "scores", "manifests", "nodes"):
         assert resumed.raw(table).tobytes() == whole.raw(table).tobytes()
     # two rounds of five peers were left, and two more since the states were saved
     assert stores[0].computed["train"] <= 4 * 5
