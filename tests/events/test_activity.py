@@ -1,35 +1,83 @@
+from math import inf
+from typing import Any
+
 import pytest
-from simpy import Environment, Event
+from simpy import Environment, Interrupt
 
-from simfl.errors import NetworkError
-from simfl.events.activity import Activity, parallel
+from simfl.events.activity import Activity, first, parallel, pause, unless_cut
 
 
-def test_results_come_in_the_order_given() -> None:
-    env = Environment()
-
-    def wait(seconds: float) -> Activity[float]:
+def after(env: Environment, seconds: float, log: list[str], name: str) -> Activity[str]:
+    try:
         yield env.timeout(seconds)
-        return seconds
-
-    def main() -> Activity[tuple[list[float], float]]:
-        found = yield from parallel(env, (wait(s) for s in (3.0, 1.0, 2.0)))
-        return found, env.now
-
-    assert env.run(env.process(main())) == ([3.0, 1.0, 2.0], 3.0)
+    except Interrupt as cut:
+        log.append(f"{name} cut at {env.now:g}: {cut.cause}")
+        raise
+    return name
 
 
-def test_nothing_in_parallel_ends_at_once_and_a_failure_is_passed_on() -> None:
+def run(count: int, seconds: list[float], within_s: float = inf) -> tuple[Any, float, list[str]]:
+    env, log = Environment(), list[str]()
+    activities = [after(env, s, log, f"{s:g}") for s in seconds]
+    found = env.run(env.process(first(env, count, activities, within_s)))
+    return found, env.now, log
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "within_s", "found", "end_s"),
+    [
+        (2, [5, 1, 3], inf, ["1", "3"], 3),
+        (1, [5, 1, 3], inf, ["1"], 1),
+        (3, [5, 1, 3], inf, ["5", "1", "3"], 5),
+        (9, [5, 1, 3], inf, ["5", "1", "3"], 5),
+        (3, [5, 1, 3], 4, ["1", "3"], 4),
+        (3, [5, 1, 3], 0.5, [], 0.5),
+        (2, [2, 2, 2], inf, ["2", "2"], 2),
+        (1, [], inf, [], 0),
+    ],
+)
+def test_the_first_are_waited_for_and_the_others_are_cut(
+    count: int, seconds: list[float], within_s: float, found: list[str], end_s: float
+) -> None:
+    results, now_s, log = run(count, seconds, within_s)
+    assert (results, now_s) == (found, end_s)
+    assert len(log) == len(seconds) - len(found) - (seconds == [2, 2, 2])
+    assert all(line.endswith(f"cut at {end_s:g}: not waited for") for line in log)
+
+
+def test_a_fault_is_no_cut() -> None:
     env = Environment()
 
-    def fail() -> Activity[None]:
+    def wrong() -> Activity[str]:
         yield env.timeout(1)
-        raise NetworkError("cut")
+        raise KeyError("a fault")
 
-    def main(n: int) -> Activity[list[None]]:
-        return (yield from parallel(env, [fail() for _ in range(n)]))
+    for run in (parallel(env, [wrong()]), first(env, 1, [wrong()])):
+        with pytest.raises(KeyError, match="a fault"):
+            env.run(env.process(run))
 
-    assert env.run(env.process(main(0))) == []
-    process: Event = env.process(main(2))
-    with pytest.raises(NetworkError, match="cut"):
-        env.run(process)
+
+def test_of_those_side_by_side_who_is_cut_has_no_result() -> None:
+    env, log = Environment(), list[str]()
+    started = []
+
+    def registered(name: str, seconds: float) -> Activity[str]:
+        started.append(env.active_process)
+        return (yield from after(env, seconds, log, name))
+
+    whole = env.process(parallel(env, [registered("a", 4), registered("b", 6)]))
+    env.run(until=1)
+    started[1].interrupt("left")
+    assert env.run(whole) == ["a"]
+    assert (env.now, log) == (4, ["b cut at 1: left"])
+
+
+def test_unless_cut() -> None:
+    env, log = Environment(), list[str]()
+    process = env.process(unless_cut(after(env, 3, log, "a")))
+    env.run(until=2)
+    process.interrupt("left")
+    assert env.run(process) is None
+    assert env.run(env.process(unless_cut(after(env, 3, log, "b")))) == "b"
+    env.run(env.process(pause(env, 2.5)))
+    assert env.now == 7.5

@@ -67,6 +67,7 @@ class Room:
         self.store = Store(manifest)
         self.spans: list[Span] = []
         self.messages: list[Sent] = []
+        self.changes: list[tuple[str, str, str]] = []
         kind = NETWORKS.get("shared_medium")
         ground = Ground(nodes={"server": "server"} | {n: n for n in names}, seed=1)
         wiring = wire(kind.build, kind.options(rate="8 Mbit/s"), ground)
@@ -115,6 +116,12 @@ class Room:
 
     def sent(self, sent: Sent) -> None:
         self.messages.append(sent)
+
+    def left(self, node: str, why: str) -> None:
+        self.changes.append(("left", node, why))
+
+    def returned(self, node: str) -> None:
+        self.changes.append(("returned", node, ""))
 
     def run(self, *activities: Activity[Any]) -> list[Any]:
         return list(self.env.run(self.env.process(parallel(self.env, activities))))
