@@ -1,4 +1,4 @@
-"""Protocols against what a person works out by hand, to 1e-9: links without TCP, nothing trained."""
+"""Protocols against what a person works out, to 1e-9: links without TCP, nothing trained."""
 
 from collections.abc import Callable
 from typing import Any
@@ -144,7 +144,7 @@ def test_a_hierarchy_is_the_sum_of_its_parts() -> None:
         "role: aggregate}, pi4: {model: pi4, count: 4}}"
     )
     parts, _, ends, _ = played("smoke/hierarchy", devices, PEERS, *SHORT)
-    manifest, bits = counts(parts)
+    _, bits = counts(parts)
     # two clients share their aggregator's own 5 Mbit/s down to them; its 20 are enough for both up
     visit = visit_s(parts, "pi4-0", 0) + 2 * bits / UP_BPS - bits / DOWN_BPS
     inner_s = visit + aggregate_s(parts, "edge-0", 2)
