@@ -25,7 +25,7 @@ from torch import Tensor
 
 from simfl.algorithms.base import CountRule
 from simfl.algorithms.fedavg import AveragedSGD, Examples, FedAvgOptions
-from simfl.errors import OptionError
+from simfl.errors import OptionError, ProtocolError
 from simfl.keys import seed_of
 from simfl.learning.problem import Problem
 from simfl.learning.scores import BYTES_PER_WEIGHT, Scores, drawn
@@ -157,6 +157,19 @@ class FedPM(AveragedSGD[FedPMOptions]):
     def rebase(self, now: Payload, update: Payload, base: Payload, weight: float) -> Payload:
         """Bits are votes: an old one counts as it is."""
         return update
+
+    def mix(self, state: ModelState, received: tuple[Received[Payload], ...]) -> ModelState:
+        """The scores of the mean of bits: a peer's own and its neighbours'.
+
+        Raises:
+            ProtocolError: somebody has not trained yet, and so has scores.
+        """
+        if not _is_bits(state) or any(r.payload.dtype != BIT for r in received):
+            raise ProtocolError(
+                "fedpm mixes the bits of peers that have trained, and here one mixes before; take "
+                "the protocol neighborhood"
+            )
+        return super().mix(state, received)
 
     def settle(self, mean: ModelState) -> FedPMState:
         """Scores by the mean of the bits, each of which is clipped."""
