@@ -160,6 +160,28 @@ class Trace:
 
     def recorded(self) -> dict[Key, Manifest]:
         """Every artifact's manifest by key: what a run with this trace need not compute again."""
+        manifests = self._by_number
+        known: dict[Key, Manifest] = {}
+        for table in ("activities", "transfers"):
+            rows = self._tables[table]
+            for key, number in zip(rows["key"].tolist(), rows["manifest"].tolist(), strict=True):
+                if number in manifests:
+                    known[Key(key.decode())] = manifests[number]
+        for row in self._tables["scores"]:
+            metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
+            known[Key(row["key"].decode())] = Manifest(metrics=metrics)
+        return known
+
+    def manifest(self, number: int) -> Manifest:
+        """The counts behind a manifest's number.
+
+        Raises:
+            KeyError: no such number, or it has no tensors.
+        """
+        return self._by_number[number]
+
+    @cached_property
+    def _by_number(self) -> dict[int, Manifest]:
         by_number: dict[int, list[TensorInfo]] = {}
         for row in self._tables["manifests"]:
             shape = row["shape"].decode()
@@ -171,17 +193,7 @@ class Trace:
                 known=bool(row["known"]),
             )
             by_number.setdefault(int(row["manifest"]), []).append(info)
-        manifests = {n: Manifest(tensors=tuple(infos)) for n, infos in by_number.items()}
-        known: dict[Key, Manifest] = {}
-        for table in ("activities", "transfers"):
-            rows = self._tables[table]
-            for key, number in zip(rows["key"].tolist(), rows["manifest"].tolist(), strict=True):
-                if number in manifests:
-                    known[Key(key.decode())] = manifests[number]
-        for row in self._tables["scores"]:
-            metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
-            known[Key(row["key"].decode())] = Manifest(metrics=metrics)
-        return known
+        return {number: Manifest(tensors=tuple(infos)) for number, infos in by_number.items()}
 
     def _frame(self, table: str) -> pd.DataFrame:
         records = self._tables[table]
