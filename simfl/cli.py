@@ -1,10 +1,10 @@
 """The command line. Errors are one line each on standard error, and exit code 2."""
 
-from simfl.commands import checks, devices, inference, runs, stores, studies
+from simfl.commands import checks, devices, inference, report, runs, stores, studies
 from simfl.commands.shared import app, fail
 from simfl.errors import SimflError
 
-COMMANDS = (runs, studies, inference, devices, checks, stores)
+COMMANDS = (runs, report, studies, inference, devices, checks, stores)
 """Modules whose import makes the commands known."""
 
 

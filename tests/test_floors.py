@@ -86,6 +86,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "listing": (5, "cost device_listing", "rich"),
     "inference": (5, "cost devices models record scenario", "torch"),
     "inference_listing": (5, "cost inference", "rich"),
+    "report": (
+        5,
+        "devices inference inference_listing record scenario",
+        "matplotlib numpy pandas plotly yaml",
+    ),
     "api": (
         5,
         "cost devices grid hosting record repeating retiming running scenario simulation",
@@ -94,7 +99,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "commands": (
         6,
         "api assembly device_listing devices fitting inference inference_listing listing memo "
-        "points profile record scenario simulation spreads terminal verification",
+        "points profile record report scenario simulation spreads terminal verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),

@@ -3,15 +3,17 @@
 It is followed backwards from the doing that ended the round: what ended at a node at the instant
 at which the next thing began there is what that waited for. A message leads to its sender. Where
 nothing ended at that instant (a deadline, a period between rounds, a node that was away), the path
-waits since the last thing that did. Of several that ended at once, the one that began last counts.
+waits since the last thing that did. Of several that ended at once, the one that began last counts;
+messages that took no time are followed only where nothing else ended.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
+from statistics import fmean
 from typing import Final
 
 import pandas as pd
@@ -74,19 +76,61 @@ def critical_path(trace: Trace) -> pd.DataFrame:
     return table.rename_axis(columns=None).reset_index()
 
 
+def waiting(trace: Trace) -> pd.Series[float]:
+    """By finished round, how long a participant waited for the others: the mean.
+
+    Of those that did something between the round's begin and its end, the seconds in between in
+    which they neither computed nor sent nor received.
+    """
+    busy = _busy(trace)
+    found = {}
+    for round, start_s, end_s, _ in _rounds(trace):
+        waits = []
+        for begins, ends in busy.values():
+            first, last = bisect_right(ends, start_s), bisect_left(begins, end_s)
+            if first < last:
+                stretches = zip(begins[first:last], ends[first:last], strict=True)
+                done_s = sum(min(b, end_s) - max(a, start_s) for a, b in stretches)
+                waits.append(end_s - start_s - done_s)
+        if waits:
+            found[round] = fmean(waits)
+    return pd.Series(found, dtype=float).rename_axis("round")
+
+
+def _busy(trace: Trace) -> dict[str, tuple[list[float], list[float]]]:
+    """Of each client or peer, the begins and ends of its stretches of doing, none touching."""
+    names = ["start_s", "end_s", "node"]
+    sent = trace.transfers
+    every = pd.concat(
+        [trace.activities[names]]
+        + [sent.rename(columns={side: "node"})[names] for side in ("source", "target")]
+    ).sort_values("start_s", kind="stable")
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for start_s, end_s, node in every.itertuples(index=False, name=None):
+        if node == _SERVER or end_s <= start_s:
+            continue
+        begins, ends = found.setdefault(node, ([], []))
+        if ends and start_s <= ends[-1]:
+            ends[-1] = max(ends[-1], end_s)
+        else:
+            begins.append(start_s)
+            ends.append(end_s)
+    return found
+
+
 def _rounds(trace: Trace) -> Iterator[tuple[int, float, float, str]]:
     """Of each finished round that took time: its begin and end, and whose doing ended it."""
     activities, holders = trace.activities, max(1, len(trace.peers))
     begun = activities["end_s"][activities["verb"] == "initial"]
     start_s = float(begun.max()) if len(begun) else 0.0
     ends = activities[activities["verb"] == ("mix" if trace.peers else "aggregate")]
-    for round, found in ends.groupby("round"):
-        if len(found) < holders:
-            continue
-        last = found.loc[found["end_s"].idxmax()]
-        end_s = float(last["end_s"])
+    rounds = ends.sort_values("end_s", kind="stable").groupby("round")
+    last = rounds[["end_s", "node"]].last()[rounds.size() >= holders]
+    for round, end_s, node in zip(
+        last.index.tolist(), last["end_s"].tolist(), last["node"].tolist(), strict=True
+    ):
         if end_s > start_s:
-            yield int(str(round)), start_s, end_s, str(last["node"])
+            yield round, start_s, end_s, node
             start_s = end_s
 
 
@@ -109,7 +153,7 @@ def _doings(trace: Trace) -> dict[str, list[Doing]]:
         part, at = ("downlink", target) if source == _SERVER else ("uplink", source)
         found.setdefault(target, []).append(Doing(start_s, end_s, part, at, source))
     for doings in found.values():
-        doings.sort(key=attrgetter("end_s", "start_s"))
+        doings.sort(key=lambda doing: (doing.end_s, doing.end_s > doing.start_s, doing.start_s))
     return found
 
 

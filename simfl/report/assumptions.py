@@ -43,7 +43,7 @@ def assumptions(trace: Trace) -> pd.DataFrame:
         ("network", key, str(value), "scenario", "given in the scenario, or its default", "")
         for key, value in _leaves("", network)
     ]
-    frame = pd.DataFrame(dict.fromkeys(rows), columns=list(_COLUMNS))
+    frame = pd.DataFrame(list(dict.fromkeys(rows)), columns=list(_COLUMNS))
     return frame.sort_values("kind", key=lambda kind: kind.map(_ORDER), kind="stable")
 
 
@@ -53,7 +53,7 @@ def assumptions_table(runs: Mapping[str, Trace]) -> Table:
     frame = frame.sort_values("kind", key=lambda kind: kind.map(_ORDER), kind="stable")
     says = (
         "What seconds and joules rest on. Devices as the traces have them; link presets as they "
-        "are installed now. `assumed` is a guess with a reason; `derived` is arithmetic on cited "
+        "are installed now. “assumed” is a guess with a reason, “derived” is arithmetic on cited "
         "figures."
     )
     if len(frame) > _MOST:

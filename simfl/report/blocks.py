@@ -22,15 +22,15 @@ class Chart:
     Attributes:
         says: what is drawn, and what was left out; below the title.
         views: figures by what the choice is called.
-        log_x: whether the horizontal axis may be made logarithmic.
+        log_x: whether the horizontal axis is logarithmic at first; None: it cannot be chosen.
         log_y: likewise the vertical one.
     """
 
     title: str
     says: str
     views: Mapping[str, go.Figure]
-    log_x: bool = False
-    log_y: bool = False
+    log_x: bool | None = None
+    log_y: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

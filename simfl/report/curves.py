@@ -53,14 +53,14 @@ def accuracy_chart(runs: Mapping[str, Trace], targets: list[float]) -> Chart:
         says += f" Of {longest:,} evaluations of a run at most {_MOST:,} are drawn, evenly chosen."
     if lacking:
         says += f" Joules are unknown of {', '.join(sorted(lacking))}: a device lacks watts."
-    return Chart(title="Accuracy", says=says, views=views, log_x=True, log_y=True)
+    return Chart(title="Accuracy", says=says, views=views, log_x=False, log_y=False)
 
 
 def _line(name: str, number: int, found: pd.DataFrame, column: str) -> go.Scatter:
     hover = [
-        f"<b>{short(name, 40)}</b><br>round {row.round:,.0f}: accuracy {row.accuracy:.4f}<br>"
-        f"{seconds(row.time_s)}, {nbytes(row.sent_bytes)}, {joules(row.joules)}"
-        for row in found.itertuples()
+        f"<b>{short(name, 40)}</b><br>round {row['round']:,}: accuracy {row['accuracy']:.4f}<br>"
+        f"{seconds(row['time_s'])}, {nbytes(row['sent_bytes'])}, {joules(row['joules'])}"
+        for row in found.to_dict("records")
     ]
     return go.Scatter(
         x=found[column].to_numpy(),

@@ -70,7 +70,7 @@ def densities_figure(found: pd.DataFrame) -> tuple[go.Figure, str]:
             hovertemplate="%{y}, round %{x}: %{z:.2%} stored<extra></extra>",
         )
     )
-    says = f" Every {every}th round is drawn." if every > 1 else ""
+    says = f" One round in {every} is drawn." if every > 1 else ""
     return drawn, says
 
 

@@ -12,7 +12,7 @@ from simfl.record import Trace
 from simfl.record.summary import by_device
 from simfl.report.blocks import Column, Table, count, joules, nbytes, seconds, share
 from simfl.report.palette import BLUE, GREEN, GREY, VERMILION
-from simfl.report.style import figure, short
+from simfl.report.style import figure, hatched, short
 
 _KINDS: Final = {
     "compute": ("computing", BLUE, ""),
@@ -45,13 +45,20 @@ def utilisation_figure(trace: Trace) -> go.Figure:
     return _bars(found / length_s if length_s else found, "share of the run", idle=False)
 
 
-def energy_figure(trace: Trace) -> go.Figure | None:
-    """Joules of a node by what it did; None where no device's are known."""
-    found = _by_kind(trace, "joules").dropna(subset="mean")
-    return _bars(found, "joules of a node, mean", idle=True) if len(found) else None
+def energy_figure(trace: Trace) -> tuple[go.Figure | None, str]:
+    """Joules of a node by what it did; None where no device's are known. And what is not."""
+    every, done = _by_kind(trace, "joules"), _by_kind(trace, "seconds")["most"] > 0
+    unknown: dict[str, list[str]] = {}
+    for device, kind in every.index[every["mean"].isna() & done]:
+        unknown.setdefault(_KINDS[kind][0], []).append(device)
+    notes = [f"{kind} of {', '.join(devices)}" for kind, devices in unknown.items()]
+    says = f"Not known, and not drawn: {'; '.join(notes)}." if notes else ""
+    found = every.dropna(subset="mean")
+    return (_bars(found, "joules of a node, mean", idle=True) if len(found) else None), says
 
 
 def _bars(found: pd.DataFrame, title: str, *, idle: bool) -> go.Figure:
+    told = joules if idle else share
     devices = list(dict.fromkeys(found.index.get_level_values("device")))
     drawn = figure(
         x=title,
@@ -61,12 +68,12 @@ def _bars(found: pd.DataFrame, title: str, *, idle: bool) -> go.Figure:
         yaxis_type="category",
     )
     if not idle:
-        drawn.update_xaxes(tickformat=".0%", rangemode="tozero")
+        drawn.update_xaxes(tickformat=".3~p", rangemode="tozero")
     for kind, (called, colour, hatch) in _KINDS.items():
         if kind not in found.index.get_level_values("kind") or (kind == "idle" and not idle):
             continue
-        part = found.xs(kind, level="kind").reindex(devices)
-        mean = part["mean"]
+        part: pd.DataFrame = found.xs(kind, level="kind").reindex(devices)
+        mean, each = part["mean"], part.to_dict("records")
         spread = {
             "type": "data",
             "symmetric": False,
@@ -80,15 +87,11 @@ def _bars(found: pd.DataFrame, title: str, *, idle: bool) -> go.Figure:
                 y=[short(device) for device in devices],
                 x=mean.to_numpy(),
                 name=called,
-                marker={"color": colour, "pattern": {"shape": hatch, "solidity": 0.15, "size": 6}},
+                marker=hatched(colour, hatch),
                 error_x=None if idle else spread,
                 text=[
-                    f"{device}: {joules(row.mean) if idle else share(row.mean)}"
-                    f" ({joules(row.least) if idle else share(row.least)} to "
-                    f"{joules(row.most) if idle else share(row.most)})"
-                    for device, row in zip(
-                        devices, part.rename(columns={"mean": "mean"}).itertuples(), strict=True
-                    )
+                    f"{device}: {told(row['mean'])} ({told(row['least'])} to {told(row['most'])})"
+                    for device, row in zip(devices, each, strict=True)
                 ],
                 textposition="none",
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",

@@ -4,6 +4,7 @@
   const wantsDark = matchMedia("(prefers-color-scheme: dark)");
   const coarse = matchMedia("(pointer: coarse)").matches;
   const PRINT_WIDTH = 690;
+  const NARROW = 600;
   let printing = false;
 
   function figureOf(block) {
@@ -24,14 +25,20 @@
       }
     }
     if (coarse) figure.layout.dragmode = false;
+    // long labels lean to the left, where there is room
+    const narrow = block.clientWidth < NARROW;
+    if (narrow && figure.layout.xaxis.ticktext) figure.layout.xaxis.tickangle = -35;
+    const least = (figure.layout.meta || {}).least_width || 0;
     if (printing) figure.layout.width = PRINT_WIDTH;
+    // what cannot be read when it is narrow is scrolled
+    else if (block.clientWidth < least) figure.layout.width = least;
     return figure;
   }
 
   function draw(block) {
     const figure = figureOf(block);
     return Plotly.react(block.querySelector(".chart"), figure.data, figure.layout, {
-      responsive: true, displayModeBar: false, displaylogo: false, doubleClick: "reset",
+      displayModeBar: false, displaylogo: false, doubleClick: "reset",
     });
   }
 
@@ -94,6 +101,13 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     });
   }
+
+  let wide = document.documentElement.clientWidth;
+  addEventListener("resize", () => {
+    if (document.documentElement.clientWidth === wide || printing) return;
+    wide = document.documentElement.clientWidth;
+    redraw();
+  });
 
   const redraw = () => charts.forEach(draw);
   wantsDark.addEventListener("change", redraw);

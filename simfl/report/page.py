@@ -19,6 +19,7 @@ from simfl.report.palette import dark_of
 
 MARK: Final = '<meta name="generator" content="simfl'
 """What tells a page of ours from another file."""
+_LONG: Final = 30
 
 
 def page_of(title: str, says: str, sections: Sequence[Section]) -> str:
@@ -65,9 +66,10 @@ def _chart(chart: Chart) -> str:
         label = escape(chart.title)
         controls.append(f'<label>show <select aria-label="{label}">{options}</select></label>')
     for axis, wanted in (("x", chart.log_x), ("y", chart.log_y)):
-        if wanted:
+        if wanted is not None:
             controls.append(
-                f'<label><input type="checkbox" data-axis="{axis}"> {axis} logarithmic</label>'
+                f'<label><input type="checkbox" data-axis="{axis}"{" checked" * wanted}> '
+                f"{axis} logarithmic</label>"
             )
     controls.append('<button type="button" data-do="reset">reset</button>')
     controls.append('<button type="button" data-do="save">save as SVG</button>')
@@ -97,8 +99,7 @@ def _table(table: Table) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td data-value="{escape(_plain(value))}"{_number(numeric[name])}>'
-            f"{escape(table.columns[name].show(value))}</td>"
+            _cell(value, table.columns[name].show(value), numeric=numeric[name])
             for name, value in zip(names, values, strict=True)
         )
         + "</tr>"
@@ -110,6 +111,12 @@ def _table(table: Table) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>"
     )
+
+
+def _cell(value: Any, shown: str, *, numeric: bool) -> str:
+    kind = "number" if numeric else "long" if len(shown) > _LONG else ""
+    named = f' class="{kind}"' if kind else ""
+    return f'<td data-value="{escape(_plain(value))}"{named}>{escape(shown)}</td>'
 
 
 def _text(text: Text) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from simfl.record import Trace
-from simfl.record.critical_path import critical_path, path_of
+from simfl.record.critical_path import critical_path, path_of, waiting
 from simfl.report.blocks import Column, Table, count, seconds, share
 from simfl.report.palette import INK, PARTS
-from simfl.report.style import figure, short
+from simfl.report.style import figure, hatched, short
 
 _BARS: Final = 100
 _NODES: Final = 14
@@ -42,8 +42,8 @@ def critical_path_figure(rounds: pd.DataFrame, *, peers: bool) -> go.Figure:
                 x=(first + last).to_numpy() / 2,
                 y=column.to_numpy(),
                 name="peer to peer" if peers and part == "uplink" else called,
-                marker=_marker(colour, hatch),
-                text=[f"round {name}: {value:.4g} s" for name, value in zip(names, column)],
+                marker=hatched(colour, hatch),
+                text=[f"round {n}: {v:.4g} s" for n, v in zip(names, column, strict=True)],
                 textposition="none",
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             )
@@ -65,17 +65,20 @@ def critical_path_table(runs: dict[str, Trace]) -> Table:
         if not len(found):
             continue
         mean = found.mean()
-        row = {"run": name, "rounds": len(found), "length_s": float(mean["length_s"])}
+        row: dict[str, Any] = {"run": name, "rounds": len(found), "length_s": mean["length_s"]}
         row |= {f"{part}_s": float(mean[f"{part}_s"]) for part in PARTS}
         network_s = row["downlink_s"] + row["uplink_s"]
-        rows.append(row | {"network_share": network_s / row["length_s"]})
+        row["network_share"] = network_s / row["length_s"]
+        rows.append(row | {"participants_wait_s": float(waiting(trace).mean())})
     columns = {"run": Column(head="run"), "rounds": Column(head="rounds", show=count)}
     columns["length_s"] = Column(head="mean round", show=seconds)
     columns |= {f"{part}_s": Column(head=PARTS[part][2], show=seconds) for part in PARTS}
     columns["network_share"] = Column(head="network's share", show=share)
+    columns["participants_wait_s"] = Column(head="participants wait", show=seconds)
     return Table(
         title="Mean round by part",
-        says="The parts add up to the round. Messages between peers count as uplink.",
+        says="The parts add up to the round. Messages between peers count as uplink. Beside "
+        "them: how long a participant waits for the others, the mean.",
         file="rounds",
         frame=pd.DataFrame(rows, columns=list(columns)),
         columns=columns,
@@ -120,11 +123,11 @@ def gantt_figure(trace: Trace) -> tuple[go.Figure, str]:
                 y=found["node"].map(row).to_numpy() + up,
                 width=0.34,
                 name="peer to peer" if trace.peers and part == "uplink" else called,
-                marker=_marker(colour, hatch),
+                marker=hatched(colour, hatch),
                 text=[
-                    f"<b>{d.node}</b> {d.what}, round {d.round}<br>{d.start_s:.6g} to "
-                    f"{d.end_s:.6g} s: {d.end_s - d.start_s:.4g} s"
-                    for d in found.itertuples()
+                    f"<b>{d['node']}</b> {d['what']}, round {d['round']}<br>{d['start_s']:.6g} to "
+                    f"{d['end_s']:.6g} s: {d['end_s'] - d['start_s']:.4g} s"
+                    for d in found.to_dict("records")
                 ],
                 textposition="none",
                 hovertemplate="%{text}<extra></extra>",
@@ -166,10 +169,10 @@ def _outline(path: pd.DataFrame, row: dict[str, int]) -> go.Scatter:
     """The critical path as a line through the lanes of its doings."""
     x: list[float] = []
     y: list[float] = []
-    for doing in path.itertuples():
-        up = {"compute": 0.2, "server": 0.2, "wait": 0.0}.get(str(doing.part), -0.2)
-        x += [float(doing.start_s), float(doing.end_s)]  # type: ignore[arg-type]
-        y += [row[str(doing.node)] + up] * 2
+    for doing in path.to_dict("records"):
+        up = {"compute": 0.2, "server": 0.2, "wait": 0.0}.get(doing["part"], -0.2)
+        x += [doing["start_s"], doing["end_s"]]
+        y += [row[doing["node"]] + up] * 2
     return go.Scatter(
         x=x,
         y=y,
@@ -178,12 +181,3 @@ def _outline(path: pd.DataFrame, row: dict[str, int]) -> go.Scatter:
         line={"color": INK, "width": 2, "shape": "vh"},
         hoverinfo="skip",
     )
-
-
-def _marker(colour: str, hatch: str) -> dict[str, object]:
-    return {
-        "color": colour,
-        "line": {"width": 0},
-        "pattern": {"shape": hatch, "fillmode": "overlay", "size": 6, "solidity": 0.15},
-    }
-

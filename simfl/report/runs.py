@@ -38,6 +38,7 @@ _PATH: Final = (
     "message or computation the next one waited for. Messages have what they wait in the network "
     "in them; “waiting” is where nothing was under way on the path. The parts add up to the round."
 )
+_LATER: Final = "Told at the end of a run."
 Drawn = tuple[go.Figure | None, str]
 
 
@@ -80,7 +81,7 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
         Section(
             title="Rounds",
             blocks=[
-                *_chart("Critical path of a round", _PATH, runs, _path, log_y=True),
+                *_chart("Critical path of a round", _PATH, runs, _path),
                 critical_path_table(dict(runs)),
                 *_chart(
                     "The first rounds",
@@ -108,7 +109,6 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
                     "layer” is what a message has beside its tensors.",
                     runs,
                     lambda trace: (layers_figure(layer_bytes(trace)), ""),
-                    log_x=True,
                 ),
             ],
         ),
@@ -133,7 +133,7 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
                     "Share of the run, mean of a device's nodes; the whiskers reach from the least "
                     "to the most. Sending and receiving go on beside computing.",
                     runs,
-                    lambda t: (utilisation_figure(t), "") if len(t.energy) else _untold(t),
+                    lambda t: (utilisation_figure(t), "") if len(t.energy) else (None, _LATER),
                 ),
                 *_chart(
                     "Energy",
@@ -160,9 +160,6 @@ def _chart(
     says: str,
     runs: Mapping[str, Trace],
     draw: Callable[[Trace], Drawn],
-    *,
-    log_x: bool = False,
-    log_y: bool = False,
 ) -> list[Chart]:
     """A figure for each run to choose from; what they leave out is said below the title."""
     views = {}
@@ -174,8 +171,9 @@ def _chart(
         if note:
             notes.setdefault(note.strip(), []).append(name)
     for note, names in notes.items():
-        says += f" {note}" if len(runs) == 1 else f" {', '.join(names)}: {note}"
-    return [Chart(title=title, says=says, views=views, log_x=log_x, log_y=log_y)]
+        of = "" if len(names) == len(runs) else f"{', '.join(names)}: "
+        says += f" {of}{note}"
+    return [Chart(title=title, says=says, views=views)]
 
 
 def _path(trace: Trace) -> Drawn:
@@ -188,7 +186,7 @@ def _path(trace: Trace) -> Drawn:
 def _links(trace: Trace) -> Drawn:
     links = trace.links
     if not len(links):
-        return _untold(trace)
+        return None, "No link limits it." if trace.complete else _LATER
     return links_figure(links), links_note(links)
 
 
@@ -201,28 +199,28 @@ def _layers(trace: Trace) -> Drawn:
 
 def _energy(trace: Trace) -> Drawn:
     if not len(trace.energy):
-        return _untold(trace)
-    drawn = energy_figure(trace)
-    return drawn, "" if drawn is not None else "Unknown: no device's file has watts."
-
-
-def _untold(trace: Trace) -> Drawn:
-    return None, "Not limited by any link." if trace.complete else "Told at the end of a run."
+        return None, _LATER
+    return energy_figure(trace)
 
 
 def _warnings(runs: Mapping[str, Trace]) -> list[str]:
     """What makes a run something else than its scenario says."""
-    told = []
+    told: dict[str, list[str]] = {}
     for name, trace in runs.items():
         data, scenario = trace.dataset, yaml.safe_load(trace.scenario)
+        notes = json.loads(_text(trace, "device_notes", "[]"))
         if not trace.complete:
-            told.append(f"{name}: not a complete run ({trace.status}).")
+            notes.append(f"not a complete run: {trace.status}")
         if data.get("stands_in"):
-            told.append(f"{name}: {data['name']} stood in for {data['asked']}.")
+            notes.append(f"{data['name']} stood in for {data['asked']}")
         if scenario.get("scaled"):
-            told.append(f"{name}: scaled down: {scenario['scaled']}.")
-        told += [f"{name}: device: {n}" for n in json.loads(_text(trace, "device_notes", "[]"))]
-    return told
+            notes.append(f"scaled down: {scenario['scaled']}")
+        for note in notes:
+            told.setdefault(note, []).append(name)
+    return [
+        note if len(names) == len(runs) else f"{', '.join(names)}: {note}"
+        for note, names in told.items()
+    ]
 
 
 def _versions(runs: Mapping[str, Trace]) -> Table:

@@ -31,6 +31,7 @@ def figure(*, x: str = "", y: str = "", height: int = 380, **layout: Any) -> go.
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         legend={
             "orientation": "h",
+            "traceorder": "normal",
             "yanchor": "bottom",
             "y": 1.02,
             "xanchor": "left",
@@ -46,6 +47,15 @@ def figure(*, x: str = "", y: str = "", height: int = 380, **layout: Any) -> go.
     drawn.update_yaxes(title_text=y)
     drawn.update_layout(**layout)
     return drawn
+
+
+def hatched(colour: str, shape: str) -> dict[str, Any]:
+    """The fill of a bar: what is told by colour is told by a hatch, too."""
+    return {
+        "color": colour,
+        "line": {"width": 0},
+        "pattern": {"shape": shape, "fillmode": "overlay", "size": 6, "solidity": 0.15},
+    }
 
 
 def short(text: str, longest: int = _LONGEST) -> str:

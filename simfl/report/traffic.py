@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, cast
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from simfl.record import Trace
 from simfl.report.blocks import Column, Table, count, nbytes, share
 from simfl.report.palette import BLUE, GREEN, GREY, VERMILION
-from simfl.report.style import figure, short
+from simfl.report.style import figure, hatched, short
 from simfl.scenario import loads
 from simfl.work import Manifest
 
@@ -41,14 +41,17 @@ def layer_bytes(trace: Trace) -> pd.DataFrame:
     if trace.peers:
         way[:] = "peer to peer"
     found: Counter[tuple[str, str]] = Counter()
-    groups = sent.groupby([way, sent["manifest"], sent["nbytes"]]).size()
+    groups = sent.groupby([way, "manifest", "nbytes"]).size()
     sizes: dict[int, list[tuple[str, int]]] = {}
-    for (direction, number, size), messages in groups.items():  # type: ignore[misc]
+    for key, messages in groups.items():
+        direction, number, size = cast(tuple[str, int, int], key)
         if number not in sizes:
-            tensors = trace.manifest(number).tensors
             sizes[number] = [
-                (info.name.rpartition(".")[0] or info.name, codec.nbytes(_alone(info)) - empty)
-                for info in tensors
+                (
+                    info.name.rpartition(".")[0] or info.name,
+                    codec.nbytes(Manifest(tensors=(info,))) - empty,
+                )
+                for info in trace.manifest(number).tensors
             ]
         rest = size
         for layer, each in sizes[number]:
@@ -57,10 +60,6 @@ def layer_bytes(trace: Trace) -> pd.DataFrame:
         found[direction, FRAME] += messages * rest
     rows = [(*key, total) for key, total in found.items() if total]
     return pd.DataFrame(rows, columns=["way", "layer", "nbytes"])
-
-
-def _alone(info: object) -> Manifest:
-    return Manifest(tensors=(info,))  # type: ignore[arg-type]
 
 
 def layers_figure(found: pd.DataFrame) -> go.Figure:
@@ -91,7 +90,7 @@ def layers_figure(found: pd.DataFrame) -> go.Figure:
                 y=[short(layer) for layer in order],
                 x=table[way].to_numpy(),
                 name=str(way),
-                marker={"color": colour, "pattern": {"shape": hatch, "solidity": 0.15, "size": 6}},
+                marker=hatched(colour, hatch),
                 text=[f"{layer}: {nbytes(v)}" for layer, v in zip(order, table[way], strict=True)],
                 textposition="none",
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
@@ -138,12 +137,12 @@ def links_figure(links: pd.DataFrame) -> go.Figure:
     """The busiest links, by the share of what they could have carried."""
     busiest = links.nlargest(_LINKS, "busy")
     drawn = figure(
-        x="share of what it could have carried",
+        x="share of capacity used",
         height=90 + 22 * len(busiest),
         showlegend=False,
         yaxis_autorange="reversed",
         yaxis_type="category",
-        xaxis_tickformat=".0%",
+        xaxis_tickformat=".3~p",
         xaxis_rangemode="tozero",
     )
     drawn.add_trace(
@@ -153,19 +152,20 @@ def links_figure(links: pd.DataFrame) -> go.Figure:
             x=busiest["busy"].to_numpy(),
             marker={"color": [GREY if unit == "s" else BLUE for unit in busiest["unit"]]},
             text=[
-                f"{row.link}<br>busy {share(float(row.busy))}, "  # type: ignore[arg-type]
-                + (
-                    f"{row.used:,.4g} s of air"
-                    if row.unit == "s"
-                    else nbytes(float(row.used) / 8)  # type: ignore[arg-type]
-                )
-                for row in busiest.itertuples()
+                f"{row['link']}<br>busy {share(row['busy'])}, {_carried(row)}"
+                for row in busiest.to_dict("records")
             ],
             textposition="none",
             hovertemplate="%{text}<extra></extra>",
         )
     )
     return drawn
+
+
+def _carried(row: Mapping[Hashable, Any]) -> str:
+    if row["unit"] == "s":
+        return f"{row['used']:,.4g} s of air"
+    return nbytes(row["used"] / 8)
 
 
 def links_note(links: pd.DataFrame) -> str:
