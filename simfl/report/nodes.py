@@ -72,8 +72,8 @@ def _bars(found: pd.DataFrame, title: str, *, idle: bool) -> go.Figure:
     for kind, (called, colour, hatch) in _KINDS.items():
         if kind not in found.index.get_level_values("kind") or (kind == "idle" and not idle):
             continue
-        part: pd.DataFrame = found.xs(kind, level="kind").reindex(devices)
-        mean, each = part["mean"], part.to_dict("records")
+        part = found.xs(kind, level="kind").reindex(devices)
+        mean, each = part["mean"], pd.DataFrame(part).to_dict("records")
         spread = {
             "type": "data",
             "symmetric": False,

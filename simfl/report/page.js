@@ -36,10 +36,16 @@
   }
 
   function draw(block) {
+    const chart = block.querySelector(".chart");
     const figure = figureOf(block);
-    return Plotly.react(block.querySelector(".chart"), figure.data, figure.layout, {
-      displayModeBar: false, displaylogo: false, doubleClick: "reset",
-    });
+    const options = { displayModeBar: false, displaylogo: false, doubleClick: "reset" };
+    Plotly.react(chart, figure.data, figure.layout, options);
+    // of a decade with all its digits, 8 and 9 lie on each other: 1, 2 and 5 do
+    const digits = {};
+    for (const axis of ["xaxis", "yaxis"]) {
+      if (chart._fullLayout[axis].dtick === "D1") digits[`${axis}.dtick`] = "D2";
+    }
+    if (Object.keys(digits).length) Plotly.relayout(chart, digits);
   }
 
   const charts = [...document.querySelectorAll(".block.of-chart")];
