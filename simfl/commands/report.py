@@ -44,6 +44,11 @@ def report(
     tables = [path for path in files if path.suffix in (".csv", ".parquet")]
     runs = [path for path in files if path not in tables]
     traces = [Trace(path) for path in runs]
+    page = out_path or files[0].with_suffix(".html")
+    if not text:
+        from simfl.report import refuse_to_overwrite
+
+        refuse_to_overwrite(page)
     if not quiet:
         for trace in traces:
             terminal.show_report(out, trace)
@@ -51,7 +56,6 @@ def report(
         return
     from simfl.report import write_page
 
-    page = out_path or files[0].with_suffix(".html")
     write_page(files, page, target or ())
     written = [page]
     for ending in [ending for ending, wanted in (("png", png), ("pdf", pdf)) if wanted]:

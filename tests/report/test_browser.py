@@ -229,6 +229,10 @@ def test_dark_paper_is_followed_while_open_and_print_is_light(open_page: Any) ->
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate(fill) == "rgb(29, 33, 37)"
     assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    page.emulate_media(media="screen", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(fill) == "rgb(231, 234, 238)"
     page.emulate_media(color_scheme="light")
