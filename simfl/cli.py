@@ -7,6 +7,7 @@ from simfl.commands import (
     inference,
     new,
     optimizing,
+    report,
     runs,
     stores,
     studies,
@@ -15,7 +16,10 @@ from simfl.commands import (
 from simfl.commands.shared import app, fail
 from simfl.errors import SimflError
 
-COMMANDS = (new, runs, studies, optimizing, inference, trace, devices, checks, stores, doctor)
+COMMANDS = (
+    *(new, runs, report, studies, optimizing, inference, trace, devices),
+    *(checks, stores, doctor),
+)
 """Modules whose import makes the commands known."""
 
 

@@ -783,3 +783,23 @@ def test_it_runs_as_a_module_and_exits_with_2(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_report_is_a_page_and_text(call: Call, tmp_path: Path) -> None:
+    trace = tmp_path / "run.h5"
+    call(
+        "run", "smoke/fedavg_access_links", "protocol.rounds=2", "--out", trace, "--no-store", "-q"
+    )
+    told = call("report", trace, "--target", "0.3").stdout
+    assert "2 rounds" in told
+    assert f"written: {trace.with_suffix('.html')}" in told
+    page = trace.with_suffix(".html").read_text(encoding="utf-8")
+    assert "asked for with --target" in page
+    trace.with_suffix(".html").unlink()
+    assert "2 rounds" in call("report", trace, "--text").stdout
+    assert not trace.with_suffix(".html").exists()
+    named = tmp_path / "named.html"
+    assert call("report", trace, "--out", named, "-q").stdout == ""
+    assert named.exists()
+    named.write_text("mine")
+    assert "is no page of simfl" in refused(call("report", trace, "--out", named))

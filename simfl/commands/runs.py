@@ -1,4 +1,4 @@
-"""simfl run, resume and report."""
+"""simfl run and resume."""
 
 from __future__ import annotations
 
@@ -112,15 +112,6 @@ def resume(
             listeners=screen.listeners,
         )
     finish(finished, quiet)
-
-
-@app.command()
-def report(trace: TracePath) -> None:
-    """Summarise a trace as text."""
-    from simfl import terminal
-    from simfl.record import Trace
-
-    terminal.show_report(out, Trace(trace))
 
 
 def _refuse_to_overwrite(path: Path) -> None:

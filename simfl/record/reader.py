@@ -186,18 +186,7 @@ class Trace:
 
     def recorded(self) -> dict[Key, Manifest]:
         """Every artifact's manifest by key: what a run with this trace need not compute again."""
-        by_number: dict[int, list[TensorInfo]] = {}
-        for row in self._tables["manifests"]:
-            shape = row["shape"].decode()
-            info = TensorInfo(
-                name=row["tensor"].decode(),
-                shape=tuple(int(n) for n in shape.split("x")) if shape else (),
-                dtype=row["dtype"].decode(),
-                nonzero=int(row["nonzero"]),
-                known=bool(row["known"]),
-            )
-            by_number.setdefault(int(row["manifest"]), []).append(info)
-        manifests = {n: Manifest(tensors=tuple(infos)) for n, infos in by_number.items()}
+        manifests = self._by_number
         known: dict[Key, Manifest] = {}
         for table in ("activities", "transfers"):
             rows = self._tables[table]
@@ -213,6 +202,29 @@ class Trace:
             metrics = {"accuracy": float(row["accuracy"]), "loss": float(row["loss"])}
             known[Key(row["key"].decode())] = Manifest(metrics=metrics)
         return known
+
+    def manifest(self, number: int) -> Manifest:
+        """The counts behind a manifest's number.
+
+        Raises:
+            KeyError: no such number, or it has no tensors.
+        """
+        return self._by_number[number]
+
+    @cached_property
+    def _by_number(self) -> dict[int, Manifest]:
+        by_number: dict[int, list[TensorInfo]] = {}
+        for row in self._tables["manifests"]:
+            shape = row["shape"].decode()
+            info = TensorInfo(
+                name=row["tensor"].decode(),
+                shape=tuple(int(n) for n in shape.split("x")) if shape else (),
+                dtype=row["dtype"].decode(),
+                nonzero=int(row["nonzero"]),
+                known=bool(row["known"]),
+            )
+            by_number.setdefault(int(row["manifest"]), []).append(info)
+        return {number: Manifest(tensors=tuple(infos)) for number, infos in by_number.items()}
 
     def __repr__(self) -> str:
         from simfl.record.shown import line
