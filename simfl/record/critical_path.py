@@ -2,9 +2,9 @@
 
 It is followed backwards from the doing that ended the round: what ended at a node at the instant
 at which the next thing began there is what that waited for. A message leads to its sender. Where
-nothing ended at that instant (a deadline, a period between rounds, a node that was away), the path
-waits since the last thing that did. Of several that ended at once, the one that began last counts;
-messages that took no time are followed only where nothing else ended.
+nothing came to its end at that instant (a deadline, a period between rounds, a node that was away),
+the path waits since the last thing that did. Of several that ended at once, the one that began last
+counts; messages that took no time are followed only where nothing else ended.
 """
 
 from __future__ import annotations
@@ -120,12 +120,13 @@ def _busy(trace: Trace) -> dict[str, tuple[list[float], list[float]]]:
 
 def _rounds(trace: Trace) -> Iterator[tuple[int, float, float, str]]:
     """Of each finished round that took time: its begin and end, and whose doing ended it."""
-    activities, holders = trace.activities, max(1, len(trace.peers))
+    activities = trace.activities
     begun = activities["end_s"][activities["verb"] == "initial"]
     start_s = float(begun.max()) if len(begun) else 0.0
     ends = activities[activities["verb"] == ("mix" if trace.peers else "aggregate")]
     rounds = ends.sort_values("end_s", kind="stable").groupby("round")
-    last = rounds[["end_s", "node"]].last()[rounds.size() >= holders]
+    last = rounds[["end_s", "node"]].last()
+    last = last[last.index.isin(trace.rounds["round"])]
     for round, end_s, node in zip(
         last.index.tolist(), last["end_s"].tolist(), last["node"].tolist(), strict=True
     ):
@@ -137,7 +138,8 @@ def _rounds(trace: Trace) -> Iterator[tuple[int, float, float, str]]:
 def _doings(trace: Trace) -> dict[str, list[Doing]]:
     """What ended at each node, in the order in which it did."""
     found: dict[str, list[Doing]] = {}
-    activities = trace.activities
+    # what was cut led to nothing
+    activities = trace.activities[trace.activities["cut"] == 0]
     for start_s, end_s, node in zip(
         *(activities[name].tolist() for name in ("start_s", "end_s", "node")), strict=True
     ):
@@ -145,7 +147,7 @@ def _doings(trace: Trace) -> dict[str, list[Doing]]:
         if end_s > start_s:
             part = "server" if node == _SERVER else "compute"
             found.setdefault(node, []).append(Doing(start_s, end_s, part, node, node))
-    transfers = trace.transfers
+    transfers = trace.transfers[trace.transfers["cut"] == 0]
     for start_s, end_s, source, target in zip(
         *(transfers[name].tolist() for name in ("start_s", "end_s", "source", "target")),
         strict=True,

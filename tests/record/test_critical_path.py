@@ -20,9 +20,13 @@ def trace(path: Path, nodes: list, activities: list, transfers: list) -> Trace: 
     writer = TraceWriter(path, nodes, {"scenario": "stop: {accuracy: null}", "seed": 1})
     number = writer.manifest(COUNTS)
     for row in activities:
-        writer.append("activities", (*row, "k", number))
+        writer.append("activities", (*row, "k", number, 0))
     for row in transfers:
-        writer.append("transfers", (*row, "k", number, 24))
+        writer.append("transfers", (*row, "k", number, 24, 0))
+    for round in range(1, 3):
+        ends = [row[1] for row in activities if row[3:] in (("aggregate", round), ("mix", round))]
+        if len(ends) == (len(PEERS) if nodes is PEERS else 1):
+            writer.append("rounds", (round, max(ends), 2))
     writer.close("complete: rounds")
     return Trace(path)
 

@@ -25,9 +25,10 @@ def trace(path: Path, *, target: str = "0.9", ended: str = "complete: 1 rounds")
         (2, 3, "pi4", "train", 1),
         (4, 5, "server", "aggregate", 1),
     ):
-        writer.append("activities", (*row, "k", number))
-    writer.append("transfers", (1, 2, "server", "pi4", 1, "k", number, 1024))
-    writer.append("transfers", (3, 4, "pi4", "server", 1, "k", number, 512))
+        writer.append("activities", (*row, "k", number, 0))
+    writer.append("transfers", (1, 2, "server", "pi4", 1, "k", number, 1024, 0))
+    writer.append("transfers", (3, 4, "pi4", "server", 1, "k", number, 512, 0))
+    writer.append("rounds", (1, 5, 1))
     writer.append("scores", (5, 1, "server", "k", 0.8125, 1, 6, 1024, 512, 40))
     for kind, joules in (("idle", 10), ("compute", 30), ("transmit", float("nan"))):
         writer.append("energy", ("pi4", kind, 1, joules))
