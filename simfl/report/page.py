@@ -126,7 +126,7 @@ def _text(text: Text) -> str:
 
 
 def _head(head: str) -> str:
-    """A long key may be broken behind a dot or a dash."""
+    """A long key may be broken behind a dot or an underscore."""
     return re.sub(r"(?<=[._])", "<wbr>", escape(head))
 
 
