@@ -93,7 +93,7 @@ def _table(table: Table) -> str:
     numeric = {n: pd.api.types.is_numeric_dtype(table.frame[n]) for n in names}
     heads = "".join(
         f'<th scope="col" data-name="{escape(name)}"{_number(numeric[name])}>'
-        f'<button type="button">{escape(table.columns[name].head)}</button></th>'
+        f'<button type="button">{_head(table.columns[name].head)}</button></th>'
         for name in names
     )
     rows = "".join(
@@ -123,6 +123,11 @@ def _text(text: Text) -> str:
     return (
         f"<details><summary>{escape(text.title)}</summary><pre>{escape(text.body)}</pre></details>"
     )
+
+
+def _head(head: str) -> str:
+    """A long key may be broken behind a dot or an underscore."""
+    return re.sub(r"(?<=[._])", "<wbr>", escape(head))
 
 
 def _number(numeric: bool) -> str:
