@@ -162,6 +162,8 @@ def plugins_page() -> str:
         ("Networks of links", "networks"),
         ("Topologies", "topologies"),
         ("Protocols", "protocols"),
+        ("Selections of clients", "selection"),
+        ("Availability of devices", "availability"),
     ):
         names: registry.Registry[Any] = getattr(registry, package.upper())
         lines += ["", f"## {title}"]

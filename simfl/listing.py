@@ -45,7 +45,7 @@ def _described(kind: str) -> list[tuple[str, str]]:
         "partitions": registry.PARTITIONS,
         "topologies": registry.TOPOLOGIES,
         "protocols": registry.PROTOCOLS,
-        "selection": registry.SELECTIONS,
+        "selection": registry.SELECTION,
         "availability": registry.AVAILABILITY,
         "networks": registry.NETWORKS,
     }

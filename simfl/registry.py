@@ -111,5 +111,5 @@ NETWORKS: Final[Registry[Any]] = Registry(
     "network kind", "simfl.networks", ("base", "choice", "routes")
 )
 AVAILABILITY: Final[Registry[Any]] = Registry("availability", "simfl.availability")
-SELECTIONS: Final[Registry[Any]] = Registry("selection", "simfl.selection")
+SELECTION: Final[Registry[Any]] = Registry("selection", "simfl.selection")
 PROTOCOLS: Final[Registry[Any]] = Registry("protocol", "simfl.protocols", ("base", "visits"))

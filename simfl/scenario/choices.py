@@ -124,7 +124,7 @@ class ProtocolChoice(Named):
 class SelectionChoice(Short):
     """How cohorts are chosen; a name alone stands for it with its defaults."""
 
-    registry: ClassVar[plugins.Registry[Any]] = plugins.SELECTIONS
+    registry: ClassVar[plugins.Registry[Any]] = plugins.SELECTION
 
 
 class AvailabilityChoice(Short):

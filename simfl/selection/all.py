@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Pool, Selection, SelectionOptions
 
 
@@ -12,7 +12,7 @@ class AllOptions(SelectionOptions):
     """None."""
 
 
-@SELECTIONS.register("all", options=AllOptions)
+@SELECTION.register("all", options=AllOptions)
 def everybody(options: AllOptions, pool: Pool) -> Sequence[int]:
     """All of them."""
     return pool.clients

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from heapq import nsmallest
 
 from simfl.options import Share
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Candidate, Pool, Selection, SelectionOptions
 
 
@@ -24,7 +24,7 @@ class BySpeedOptions(SelectionOptions):
     explore: Share = 0.0
 
 
-@SELECTIONS.register("by_speed", options=BySpeedOptions)
+@SELECTION.register("by_speed", options=BySpeedOptions)
 def by_speed(options: BySpeedOptions, pool: Pool) -> Sequence[int]:
     """The fastest, and, if asked for, some others."""
     others = round(options.explore * pool.size)

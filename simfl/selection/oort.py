@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from simfl.options import Share
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Candidate, Pool, Selection, SelectionOptions
 
 
@@ -44,7 +44,7 @@ class OortOptions(SelectionOptions):
     clip: Share = 0.95
 
 
-@SELECTIONS.register("oort", options=OortOptions)
+@SELECTION.register("oort", options=OortOptions)
 def oort(options: OortOptions, pool: Pool) -> Sequence[int]:
     """Exploit those known to be useful, explore the fastest of the others."""
     candidates = pool.candidates()

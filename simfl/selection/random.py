@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Pool, Selection, SelectionOptions
 
 
@@ -12,7 +12,7 @@ class RandomOptions(SelectionOptions):
     """None."""
 
 
-@SELECTIONS.register("random", options=RandomOptions)
+@SELECTION.register("random", options=RandomOptions)
 def random(options: RandomOptions, pool: Pool) -> Sequence[int]:
     """A sample of that size; everybody where no fewer are wanted."""
     if pool.size == len(pool.clients):

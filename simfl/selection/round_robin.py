@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import nsmallest
 
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Pool, Selection, SelectionOptions
 
 
@@ -17,7 +17,7 @@ class RoundRobinOptions(SelectionOptions):
     """None."""
 
 
-@SELECTIONS.register("round_robin", options=RoundRobinOptions)
+@SELECTION.register("round_robin", options=RoundRobinOptions)
 def round_robin(options: RoundRobinOptions, pool: Pool) -> Sequence[int]:
     """By the round in which each was chosen last, then by number."""
     waited = nsmallest(pool.size, pool.candidates(), key=lambda c: (c.last_round, c.index))

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 import simfl
-from simfl.registry import SELECTIONS
+from simfl.registry import SELECTION
 from simfl.selection.base import Candidate, Pool
 
-NAMES = SELECTIONS.names()
+NAMES = SELECTION.names()
 
 
 def candidate(index: int, **known: Any) -> Candidate:
@@ -23,7 +23,7 @@ def pool(candidates: list[Candidate], size: int, number: int = 1, seed: int = 3)
 
 
 def chosen(name: str, pool: Pool, **options: Any) -> list[int]:
-    plugin = SELECTIONS.get(name)
+    plugin = SELECTION.get(name)
     return list(plugin.build(plugin.options(**options), pool))
 
 
