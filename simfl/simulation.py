@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import simpy
 from filelock import FileLock, Timeout
@@ -27,6 +28,9 @@ from simfl.scenario import Scenario, loads
 from simfl.work import Manifest
 
 log = logging.getLogger(__name__)
+
+# entries of a model from which on what a run leaves in memory is looked for
+_LARGE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,10 @@ def run(
     listeners.start(parts)
     with claimed(path):
         _simulate(parts, path, {}, host, listeners, verify=verify)
+    if parts.problem.layout.size > _LARGE:
+        # processes that never ended hold models in circles: few objects with many bytes, for which
+        # the collector would not look by itself
+        gc.collect()
     return Trace(path)
 
 
