@@ -141,11 +141,13 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--pretrain", type=int, default=4, help="epochs on 100 images")
+    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     data = subset(given.data_dir, given.out, given.train, given.test)
-    cases = [(None, 0.0), *((method, rate) for method in METHODS for rate in RATES)]
+    cases = [(None, 0.0), *((method, rate) for method in given.methods for rate in given.rates)]
     rows = []
     for method, rate in cases:
         for topology in TOPOLOGIES:
