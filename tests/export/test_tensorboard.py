@@ -20,13 +20,14 @@ def trace(path: Path, role: str = "client") -> Trace:
     writer = TraceWriter(path, nodes, {"scenario": "name: small", "dataset": "{}"})
     number = writer.manifest(Manifest(tensors=()))
     for row in ((1, 2, "a", "train", 1), (1, 4, "b", "train", 1), (6, 7, "a", "train", 2)):
-        writer.append("activities", (*row, "k", number))
+        writer.append("activities", (*row, "k", number, 0))
     scores = [(0.0, 0, 0.1, nan), (5.0, 1, 0.5, 20.0), (8.5, 2, 0.75, 40.0)]
     for time_s, round, accuracy, joules in scores:
         for node in ("a", "b") if peers else ("server",):
             lower = 0.05 * (node == "b")
             row = (time_s, round, node, "k", accuracy - lower, 2.0, 6, 10 * round, round, joules)
             writer.append("scores", row)
+        writer.append("rounds", (round, time_s, 2))
     writer.close("complete: 2 rounds")
     return Trace(path)
 
@@ -54,8 +55,8 @@ def test_a_writer_is_given_every_point(tmp_path: Path) -> None:
     # what is not known is no zero
     assert [p[1:] for p in points if p.tag == "joules"] == [(20.0, 1, 5.0), (40.0, 2, 8.5)]
     assert [p.value for p in points if p.tag == "bytes/down"] == [0, 10, 20]
-    # the slowest client's computing, at the end of the round's last activity
-    assert [p[1:] for p in points if p.tag == "round/compute_s"] == [(3.0, 1, 4.0), (1.0, 2, 7.0)]
+    # the slowest client's computing, when the round was over
+    assert [p[1:] for p in points if p.tag == "round/compute_s"] == [(3.0, 1, 5.0), (1.0, 2, 8.5)]
 
 
 def test_peers_have_curves_of_their_own(tmp_path: Path) -> None:
