@@ -116,7 +116,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "health": (5, "cost datafolder datasets devices hosting memo", "torch"),
     "commands": (
         6,
-        "answers api assembly device_listing devices drafting fitting health inference "
+        "answers api assembly device_listing devices drafting export fitting health inference "
         "inference_listing listing memo points profile record report scenario simulation spreads "
         "terminal verification",
         "pandas rich typer",

@@ -28,11 +28,14 @@ def trace(
     parquet: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for its tables as .parquet files.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for its curves, for TensorBoard.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a trace in forms that other tools open."""
-    if perfetto is None and csv is None and parquet is None:
-        raise ScenarioError("nothing to write; give --perfetto, --csv or --parquet")
+    if not any((perfetto, csv, parquet, tensorboard)):
+        raise ScenarioError("nothing to write; give --perfetto, --csv, --parquet or --tensorboard")
     if perfetto is not None and not perfetto.name.endswith((".json", ".json.gz")):
         raise ScenarioError(f"--perfetto {perfetto}: give a name that ends in .json or .json.gz")
     if parquet is not None and find_spec("pyarrow") is None:
@@ -53,5 +56,9 @@ def trace(
         said.append(f"{csv}: {len(write_tables(read, csv, 'csv'))} tables as CSV")
     if parquet is not None:
         said.append(f"{parquet}: {len(write_tables(read, parquet, 'parquet'))} tables as Parquet")
+    if tensorboard is not None:
+        from simfl.export.tensorboard import export
+
+        said.append(f"{tensorboard}: {export(read, tensorboard):,} points for TensorBoard")
     for line in () if quiet else said:
         out.print(line, markup=False)

@@ -113,7 +113,8 @@ def asynchronous(run: Run, algorithm: AnyAlgorithm, options: AsynchronousOptions
             if len(buffer) >= options.buffer and not full.triggered:
                 full.succeed()
         if not full.triggered:
-            full.fail(ProtocolError(f"nobody stays for a whole turn: {lost} were lost in a row"))
+            told = f"nobody stays for a whole turn: {lost} were lost in a row"
+            full.fail(ProtocolError(f"{told}; give longer spells, or shorter turns"))
 
     for _ in range(min(options.concurrency or len(run.clients), len(run.clients))):
         run.env.process(loop())
