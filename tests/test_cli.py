@@ -504,7 +504,9 @@ def test_a_trace_is_written_in_forms_that_other_tools_open(
 def test_an_export_that_cannot_be_is_told_before_anything_is_written(
     call: Call, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert refused(call("trace", own)).endswith("give --perfetto, --csv, --parquet or --tensorboard")
+    assert refused(call("trace", own)).endswith(
+        "give --perfetto, --csv, --parquet or --tensorboard"
+    )
     csv = ("--csv", tmp_path / "csv")
     line = refused(call("trace", own, "--perfetto", tmp_path / "out.gz", *csv))
     assert line.endswith("out.gz: give a name that ends in .json or .json.gz")
