@@ -87,7 +87,7 @@ def _read(path: Path, options: TraceFileOptions) -> dict[str, list[Spell]]:
     """By device, in the order of the file; each one's spells in the order of time."""
     found: dict[str, list[tuple[float, float, int]]] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file)
             head = next(lines, [])
             if [column.strip() for column in head] != _COLUMNS:

@@ -10,7 +10,7 @@ Oort takes them while the model is trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, sqrt
+from math import isfinite, log, sqrt
 from typing import Annotated
 
 from pydantic import Field
@@ -72,7 +72,9 @@ def _utilities(options: OortOptions, tried: Sequence[Candidate], number: int) ->
     """Equation (1), the bonus of who was long not chosen in it; by client."""
     durations_s = sorted(c.duration_s or 0.0 for c in tried)
     preferred_s = durations_s[min(len(tried) - 1, int(options.preferred * len(tried)))]
-    learnt = {c.index: c.samples * (c.loss or 0.0) for c in tried}
+    # a loss that is no number teaches nothing: its model has diverged
+    losses = {c.index: c.loss if c.loss and isfinite(c.loss) else 0.0 for c in tried}
+    learnt = {c.index: c.samples * losses[c.index] for c in tried}
     most = sorted(learnt.values())[min(len(tried) - 1, int(options.clip * len(tried)))] or 1.0
     found = {}
     for c in tried:

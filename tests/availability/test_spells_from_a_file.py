@@ -30,6 +30,11 @@ def test_each_node_has_the_spells_of_its_name(path: Path) -> None:
     assert spells(path, ["b", "a"]) == {"b": [(5, 6.5)], "a": [(0, 10), (20, 30)]}
 
 
+def test_a_byte_order_mark_is_no_column(path: Path) -> None:
+    path.write_text(HEAD + LINES, encoding="utf-8-sig")
+    assert spells(path, ["b"]) == {"b": [(5, 6.5)]}
+
+
 def test_they_come_again(path: Path) -> None:
     [found] = spells(path, ["a"], repeat_every="30 s").values()
     assert found == [(0, 10), (20, 30), (30, 40), (50, 60), (60, 70)]

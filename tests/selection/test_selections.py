@@ -113,3 +113,12 @@ def test_a_run_chooses_so_and_is_timed_again_without_training(
     [row] = simfl.whatif(trace.path, "platform.variation.draw=0").to_dict("records")
     assert row["anew"] == 0
     assert row["time_s"] == trace.activities["end_s"].max()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_diverged_client_takes_nobodys_place(bad: float, size: int) -> None:
+    losses = [1.0, bad, 2.0, 3.0]
+    tried = [candidate(i, loss=x, duration_s=1.0, last_round=1) for i, x in enumerate(losses)]
+    found = chosen("oort", pool(tried, size, number=5), explore=0.0, explore_least=0.0)
+    assert len(set(found)) == size
