@@ -94,7 +94,7 @@ class Recording:
         self._algorithm, self._promise = parts.algorithm, promise
         platform = parts.scenario.platform
         self._rounds = Rounds([SERVER] if platform.has_server else platform.nodes)
-        self._above = {node for node, index in platform.indices.items() if index < 0}
+        self._above = platform.above
         self._away: dict[str, tuple[float, str]] = {}
         self._evaluations: deque[_Evaluation] = deque()
         self._last: dict[str, Promise[Any]] = {}

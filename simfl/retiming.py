@@ -263,8 +263,7 @@ def _play(
     """Run to the end; the row, but for what was missing."""
     env = simpy.Environment()
     writer = None if out is None else TraceWriter(out, node_rows(parts), attributes(parts))
-    above = {node for node, index in parts.scenario.platform.indices.items() if index < 0}
-    totals = Totals(writer, guessed.keys if guessed else set(), above)
+    totals = Totals(writer, guessed.keys if guessed else set(), parts.scenario.platform.above)
     promise = promiser(parts, store)
     recording = Recording(env, parts, totals, promise, store, None)
     simulation = Simulation(

@@ -253,14 +253,18 @@ class Simulation:
         if node.index == -1:
             return _SERVER
         if node.index < -1:
-            held = (self._parts.problem.participants[i].samples for i in self._under(node))
-            return Participant(index=node.index, samples=sum(held))
+            return self._between[node.index]
         return self._parts.problem.participants[node.index]
 
-    def _under(self, between: Node) -> list[int]:
-        """The clients beside a node that aggregates."""
-        beside = self.overlay[between.name]
-        return [client.index for client in self.clients if client.name in beside]
+    @cached_property
+    def _between(self) -> dict[int, Participant]:
+        """Who aggregates, with the samples of the clients beside; asked for in each turn."""
+        held, found = self._parts.problem.participants, {}
+        for node in self.aggregators:
+            beside = self.overlay[node.name]
+            samples = sum(held[c.index].samples for c in self.clients if c.name in beside)
+            found[node.index] = Participant(index=node.index, samples=samples)
+        return found
 
     def state_of(self, node: Node) -> Artifact[Any] | None:
         """What a client held after its last turn, if the algorithm looks at it."""
@@ -300,8 +304,7 @@ class _Seen:
 def meters_of(parts: Parts) -> Meters:
     """Meters of all nodes; apart those of server and aggregators, which serve others too."""
     draws = {node: device.power for node, device in parts.devices.items()}
-    indices = parts.scenario.platform.indices
-    return Meters(draws, apart={node for node, index in indices.items() if index < 0})
+    return Meters(draws, apart=parts.scenario.platform.above)
 
 
 def _senders(scenario: Scenario) -> int:

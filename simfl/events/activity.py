@@ -77,10 +77,8 @@ def pause(env: Environment, seconds: float) -> Activity[None]:
 
 def unless_cut(activity: Activity[T]) -> Activity[T | None]:
     """Its result; None where it was cut."""
-    try:
-        return (yield from activity)
-    except Interrupt:
-        return None
+    found = yield from _or_cut(activity)
+    return None if found is _CUT else cast(T, found)
 
 
 def _or_cut(activity: Activity[T]) -> Activity[T | object]:

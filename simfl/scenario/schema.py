@@ -189,6 +189,11 @@ class Platform(Options):
         }
 
     @property
+    def above(self) -> frozenset[str]:
+        """Who does not train: the server, and who aggregates below it."""
+        return frozenset(node for node, index in self.indices.items() if index < 0)
+
+    @property
     def has_server(self) -> bool:
         """Whether there is a server with clients; else there are peers."""
         return "server" in self.devices
