@@ -26,8 +26,8 @@ from simfl.devices import load_device
 from simfl.models.base import Architecture
 from simfl.models.convolutions import Conv, convolutions
 from simfl.models.count import operations
+from simfl.planning import Tape
 from simfl.registry import MODELS
-from simfl.running import Tape
 from simfl.scenario import load
 from simfl.simulation import plan
 from simfl.vision import torchvision

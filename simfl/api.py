@@ -16,9 +16,10 @@ from simfl.errors import ScenarioError, did_you_mean
 from simfl.hosting import ExecutorName, Host, cores, store_beside
 from simfl.memo import Shared
 from simfl.memo.shared import is_url
+from simfl.planning import Tape
 from simfl.record import Trace
 from simfl.repeating import repeated
-from simfl.running import Parts, Tape
+from simfl.running import Parts
 from simfl.scenario import Scenario
 from simfl.scenario import load as load_file
 from simfl.scenario.scale import parse, shortened

@@ -13,8 +13,9 @@ from simfl.datasets.base import RecordedDataset
 from simfl.keys import Key
 from simfl.memo import Promise, Recipe, Store
 from simfl.partitions.base import Held
+from simfl.planning import Forecast
 from simfl.record import Trace
-from simfl.running import Forecast, Parts
+from simfl.running import Parts
 from simfl.scenario import loads
 from simfl.scenario.override import Point as Point
 from simfl.scenario.override import points_of as points_of

@@ -1,15 +1,13 @@
-"""A run under way: its parts, the nodes and their clock; and a plan, in which nothing is learnt."""
+"""A run under way: its parts, the nodes and their clock."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import ceil
-from operator import attrgetter
 from random import Random
 from typing import Any, Final
 
@@ -27,24 +25,21 @@ from simfl.cost.variation import Realization
 from simfl.cost.wires import SERVER
 from simfl.datafolder import Located
 from simfl.errors import DeviceMemoryError
-from simfl.events.activity import Activity
+from simfl.events.cohorts import Cohorts
 from simfl.events.network import Network
 from simfl.events.node import Node, World
-from simfl.events.observer import Observer, Sent, Span
+from simfl.events.observer import Observer
 from simfl.events.presence import come_and_go, run_down
-from simfl.keys import Key, seed_of
+from simfl.keys import seed_of
 from simfl.learning.problem import Problem
-from simfl.memo import Artifact, Received, Recipe, counted
+from simfl.memo import Artifact, counted
 from simfl.networks.base import Wiring
 from simfl.scenario import Scenario
-from simfl.selection.base import Candidate, Pool
 from simfl.work import Manifest, Participant, Turn, Workload
 
 log = logging.getLogger(__name__)
 
 _SERVER: Final = Participant(index=-1, samples=0)
-# faster than asking each in a loop: a choice among ten thousand is made for each turn
-_INDEX: Final = attrgetter("index")
 Promiser = Callable[..., Artifact[Any]]
 
 
@@ -95,8 +90,6 @@ class Simulation:
         self.observe = observe
         self._parts = parts
         self._states: dict[int, Artifact[Any]] = {}
-        self._seen: dict[int, _Seen] = {}
-        self._seeking: deque[simpy.Event] = deque()
         wiring, platform = parts.wiring, parts.scenario.platform
         drawn = Realization(seed=parts.scenario.seed, **dict(platform.variation))
         carries = carrier(
@@ -114,7 +107,7 @@ class Simulation:
             promise=promise,
             start=start,
             work=self._work,
-            returned=self._returned,
+            returned=lambda node: self.cohorts.returned(node),
             # counts repeat from round to round, so their sizes are worked out once
             nbytes=lru_cache(maxsize=4096)(parts.codec.nbytes),
         )
@@ -128,6 +121,16 @@ class Simulation:
         self.aggregators = [node for node in nodes if node.index < -1]
         others = [node for node in nodes if node.index >= 0]
         self.clients, self.peers = (others, []) if self._servers else ([], others)
+        choice = parts.scenario.selection
+        self.cohorts = Cohorts(
+            env,
+            self.clients,
+            samples=lambda node: parts.problem.participants[node.index].samples,
+            turn_s=self._turn_s,
+            select=partial(choice.plugin().build, choice.options),
+            seed=parts.scenario.seed,
+            asks_for_losses=choice.options.needs_losses,  # type: ignore[attr-defined]
+        )
         spells = parts.availability()
         for node in others:
             if node.name in spells:
@@ -179,74 +182,18 @@ class Simulation:
         """
         return self._network.uses()
 
-    def somebody(self, among: Sequence[Node] | None = None) -> Activity[list[Node]]:
-        """Those who are there; waits while nobody is."""
-        among = self.clients if among is None else among
-        while not (there := [node for node in among if node.there]):
-            returned = self.env.event()
-            self._seeking.append(returned)
-            yield returned
-        return there
-
     def draw(self, *coordinates: str | int) -> Random:
         """Seeded by the scenario and these."""
         return Random(seed_of(self._parts.scenario.seed, *coordinates))
 
-    def cohort(
-        self, size: int | None, number: int, among: Sequence[Node] | None = None
-    ) -> Activity[list[Node]]:
-        """A cohort of those who are there, in the order of the clients; waits for somebody."""
-        there = list(map(_INDEX, (yield from self.somebody(among))))
-        choice = self._parts.scenario.selection
-        pool = Pool(
-            clients=there,
-            size=min(size or len(there), len(there)),
-            number=number,
-            seed=self._parts.scenario.seed,
-            ask=self._candidate,
-        )
-        chosen = sorted(choice.plugin().build(choice.options, pool))
-        for index in chosen:
-            self._look_at(index).last_round = number
-        return [self.clients[index] for index in chosen]
-
-    @property
-    def asks_for_losses(self) -> bool:
-        """Whether who chooses cohorts looks at clients' losses."""
-        return bool(self._parts.scenario.selection.options.needs_losses)  # type: ignore[attr-defined]
-
-    def came_back(self, client: Node, duration_s: float, loss: Artifact[Any] | None) -> None:
-        """A client's turn has come to its end, and so much is known of it."""
-        seen = self._look_at(client.index)
-        seen.duration_s, seen.loss = duration_s, loss
-
-    def _look_at(self, index: int) -> _Seen:
-        return self._seen.setdefault(index, _Seen())
-
-    def _candidate(self, index: int) -> Candidate:
-        seen, node = self._look_at(index), self.clients[index]
-        if seen.compute_s is None:
-            turn = Turn(index, 1)
-            work = self._work(self._parts.algorithm.train, self._first, turn)
-            seen.compute_s = node.device.seconds(work)
-        metrics = seen.loss.manifest.metrics if seen.loss else {}
-        return Candidate(
-            index=index,
-            samples=self._parts.problem.participants[index].samples,
-            compute_s=seen.compute_s,
-            last_round=seen.last_round,
-            duration_s=seen.duration_s,
-            loss=metrics.get("loss"),
-        )
+    def _turn_s(self, node: Node) -> float:
+        """What a client's turn with the first model takes, by counting."""
+        work = self._work(self._parts.algorithm.train, self._first, Turn(node.index, 1))
+        return node.device.seconds(work)
 
     @cached_property
     def _first(self) -> Manifest:
         return self._parts.algorithm.forecast()
-
-    def _returned(self) -> None:
-        """Somebody is there again: who has sought longest looks anew."""
-        if self._seeking:
-            self._seeking.popleft().succeed()
 
     def participant(self, node: Node) -> Participant:
         """A node in logical coordinates."""
@@ -291,16 +238,6 @@ class Simulation:
         return True
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What a server has seen of a client."""
-
-    last_round: int = 0
-    compute_s: float | None = None
-    duration_s: float | None = None
-    loss: Artifact[Any] | None = None
-
-
 def meters_of(parts: Parts) -> Meters:
     """Meters of all nodes; apart those of server and aggregators, which serve others too."""
     draws = {node: device.power for node, device in parts.devices.items()}
@@ -312,92 +249,3 @@ def _senders(scenario: Scenario) -> int:
     options, everybody = scenario.protocol.options, len(scenario.platform.nodes)
     cohort = getattr(options, "cohort", None) or getattr(options, "concurrency", None) or everybody
     return min(ceil(cohort * getattr(options, "over_selection", 1.0)), everybody)
-
-
-class Tape:
-    """An observer that keeps what happened."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.transfers: list[Sent] = []
-        self.guessed = False
-        """Whether some counts are not known by counting: what is pruned in the round is not."""
-
-    @property
-    def initial(self) -> Span:
-        """What the server, or the last of the peers, did before the first round."""
-        first = (span for span in self.spans if span.verb == "initial" and not span.cut)
-        return max(first, key=lambda span: span.end_s)
-
-    @property
-    def slowest(self) -> Span | None:
-        """The longest training of a client or peer; None where nobody has trained."""
-        training = (span for span in self.spans if span.verb == "train" and not span.cut)
-        return max(training, key=lambda span: span.end_s - span.start_s, default=None)
-
-    @property
-    def computation_s(self) -> float:
-        """Seconds that the slowest client or peer trained."""
-        slowest = self.slowest
-        return slowest.end_s - slowest.start_s if slowest else 0.0
-
-    @property
-    def communication_s(self) -> float:
-        """The rest of the round: network, waiting, aggregating or mixing."""
-        end_s = max(span.end_s for span in self.spans)
-        return end_s - self.initial.end_s - self.computation_s
-
-    def computed(self, span: Span) -> None:
-        """Keep it."""
-        self.spans.append(span)
-
-    def left(self, node: str, why: str) -> None:
-        """Not kept."""
-
-    def returned(self, node: str) -> None:
-        """Not kept."""
-
-    def sent(self, sent: Sent) -> None:
-        """Keep it."""
-        self.transfers.append(sent)
-
-
-class Forecast:
-    """An artifact without a value: its counts are those of what it is made from.
-
-    Args:
-        verb: of an algorithm.
-        args: what it would be given.
-        first: the counts of what is made from nothing.
-        rule: that of the algorithm for the counts of the verb's result, if there is one.
-    """
-
-    def __init__(
-        self,
-        verb: Callable[..., Any],
-        args: tuple[Any, ...],
-        first: Callable[[], Manifest],
-        rule: Callable[..., Manifest | None] | None = None,
-    ) -> None:
-        recipe = Recipe(verb, verb.__name__, args, counts=rule)
-        self.key: Key = recipe.key
-        foretold = recipe.forecast()
-        self.guessed = rule is not None and foretold is None
-        """Whether only computing would tell its counts: they are then those it is made from."""
-        self._manifest = foretold or _counts_of_the_first(args) or first()
-
-    @property
-    def manifest(self) -> Manifest:
-        """Its counts."""
-        return self._manifest
-
-    @property
-    def value(self) -> Any:
-        """There is none: a plan never looks."""
-        raise AssertionError("a forecast has no value")
-
-
-def _counts_of_the_first(args: tuple[Any, ...]) -> Manifest | None:
-    """Those of the first state or payload among a verb's arguments."""
-    found = (c.payload if isinstance(c, Received) else c for c in map(counted, args))
-    return next((c for c in found if isinstance(c, Manifest)), None)

@@ -21,9 +21,10 @@ from simfl.hosting import Host
 from simfl.keys import Key
 from simfl.memo import Artifact, Promise, Recipe, Store
 from simfl.memo.auto import Auto
+from simfl.planning import Forecast, Tape
 from simfl.record import Trace, TraceWriter
 from simfl.recording import Progress, Recording
-from simfl.running import Forecast, Parts, Simulation, Tape
+from simfl.running import Parts, Simulation
 from simfl.scenario import Scenario, loads
 from simfl.work import Manifest
 

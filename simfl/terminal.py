@@ -19,10 +19,11 @@ from simfl.cost.wires import SERVER
 from simfl.fitting import Fit, planned
 from simfl.holdings import show_held
 from simfl.memo.disk import Info
+from simfl.planning import Tape
 from simfl.record import Trace
 from simfl.record.summary import Summary, by_device, summarise
 from simfl.recording import Progress
-from simfl.running import Parts, Tape
+from simfl.running import Parts
 from simfl.simulation import Listeners, Outcome
 from simfl.spreads import show_spreads
 from simfl.units import show_bytes, show_joules, show_seconds

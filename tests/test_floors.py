@@ -38,7 +38,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "availability": (1, "", ""),
     "selection": (1, "", "pydantic"),
     "learning": (2, "models datasets memo objectives partitions pruning", "numba numpy torch"),
-    "events": (2, "cost memo", "simpy"),
+    "events": (2, "cost memo selection", "simpy"),
     "algorithms": (3, "learning models objectives pruning", "pydantic torch"),
     "protocols": (4, "events topologies algorithms.base memo", "networkx pydantic simpy"),
     "devices": (5, "cost", ""),
@@ -56,18 +56,23 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "running": (
         5,
-        "algorithms availability cost datafolder events learning memo networks scenario selection",
+        "algorithms availability cost datafolder events learning memo networks scenario",
         "networkx simpy",
     ),
+    "planning": (5, "events memo", ""),
     "rounds": (5, "", ""),
     "recording": (5, "cost events memo record.schema rounds running", "simpy"),
     "hosting": (5, "assembly learning memo running", "torch"),
     "simulation": (
         5,
-        "assembly datafolder hosting memo record recording running scenario",
+        "assembly datafolder hosting memo planning record recording running scenario",
         "filelock simpy",
     ),
-    "recorded": (5, "assembly datafolder datasets memo partitions record running scenario", ""),
+    "recorded": (
+        5,
+        "assembly datafolder datasets memo partitions planning record running scenario",
+        "",
+    ),
     "totals": (5, "cost record running scenario", "pandas"),
     "retiming": (
         5,
@@ -92,7 +97,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "holdings": (5, "partitions", "rich"),
     "terminal": (
         5,
-        "cost fitting holdings memo record recording running simulation spreads",
+        "cost fitting holdings memo planning record recording running simulation spreads",
         "pandas rich yaml",
     ),
     "points": (5, "", "pandas rich"),
@@ -107,8 +112,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "api": (
         5,
-        "cluster cost devices grid hosting memo optimization record repeating retiming running "
-        "scenario search_space simulation",
+        "cluster cost devices grid hosting memo optimization planning record repeating retiming "
+        "running scenario search_space simulation",
         "pandas",
     ),
     "answers": (5, "cost devices", ""),

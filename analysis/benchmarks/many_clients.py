@@ -22,7 +22,8 @@ import simpy
 import simfl
 from simfl.assembly import build
 from simfl.events.observer import Sent, Span
-from simfl.running import Forecast, Simulation, meters_of
+from simfl.planning import Forecast
+from simfl.running import Simulation, meters_of
 
 SCENARIO = "protocol_study"
 

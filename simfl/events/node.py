@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from simpy import Environment, Event, FilterStore, Interrupt, Process
+from simpy import Environment, Event, Interrupt, Process
 
 from simfl.cost.device import DeviceModel
 from simfl.cost.energy import Meter
@@ -27,7 +27,7 @@ class World:
     """What all nodes share.
 
     Attributes:
-        returned: called whenever a node is there again.
+        returned: called with a node whenever it is there again.
         promise: a verb and its arguments -> the artifact of its result.
         start: begins an artifact's computation, to be joined when its counts are asked for.
         work: a verb and its arguments -> what it asks of a device.
@@ -37,20 +37,11 @@ class World:
     env: Environment
     network: Network
     observer: Observer
-    returned: Callable[[], None]
+    returned: Callable[[Node], None]
     promise: Callable[..., Artifact[Any]]
     start: Callable[[Any], None]
     work: Callable[..., Workload]
     nbytes: Callable[[Manifest], int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """What lies in an inbox."""
-
-    sender: str
-    tag: Hashable
-    payload: Artifact[Any]
 
 
 class Node:
@@ -85,7 +76,6 @@ class Node:
         self._busy = False
         self._waiting: deque[Event] = deque()
         self._costs: dict[int, tuple[Workload, float]] = {}
-        self._inbox = FilterStore(world.env)
         self.there, self.gone = True, False
         self._away_for: set[str] = set()
         self._acting: dict[Process, None] = {}
@@ -113,7 +103,7 @@ class Node:
             self.meter.away.end(self._world.env.now)
             self._world.observer.returned(self.name)
             self._change()
-            self._world.returned()
+            self._world.returned(self)
 
     def _change(self) -> None:
         changed, self.changed = self.changed, self._world.env.event()
@@ -233,12 +223,8 @@ class Node:
             known = self._costs[id(work)] = work, self.device.seconds(work)
         return known[1]
 
-    def send(
-        self, to: Node, payload: Artifact[T], tag: Hashable = None, round: int = 0
-    ) -> Activity[Artifact[T]]:
+    def send(self, to: Node, payload: Artifact[T], round: int = 0) -> Activity[Artifact[T]]:
         """Send a payload; ends when its last byte has arrived.
-
-        With a tag it is also laid in the receiver's inbox.
 
         Returns:
             The payload, for whoever follows it to the other side.
@@ -281,17 +267,4 @@ class Node:
             self._acting.pop(process, None)
             to._acting.pop(process, None)
         report(nbytes, cut=False)
-        if tag is not None:
-            yield to._inbox.put(_Message(self.name, tag, payload))
         return payload
-
-    def receive(self, sender: Node | None = None, tag: Hashable = None) -> Activity[Artifact[Any]]:
-        """Take the first message of that sender and tag from the inbox (None: of any), or wait."""
-
-        def fits(message: _Message) -> bool:
-            return (sender is None or message.sender == sender.name) and (
-                tag is None or message.tag == tag
-            )
-
-        message: _Message = yield self._inbox.get(fits)
-        return message.payload

@@ -97,7 +97,7 @@ def asynchronous(run: Run, algorithm: AnyAlgorithm, options: AsynchronousOptions
     def loop() -> Activity[None]:
         nonlocal lost
         while lost < _LOST_IN_A_ROW * len(run.clients):
-            [client] = yield from run.cohort(1, next(choices), idle)
+            [client] = yield from run.cohorts.choose(1, next(choices), idle)
             idle.remove(client)
             turns[client] = max(turns[client], version) + 1
             turn, begun = Turn(client.index, turns[client]), version

@@ -11,6 +11,7 @@ from simpy import Environment
 
 from simfl.algorithms.base import AnyAlgorithm
 from simfl.events.activity import Activity
+from simfl.events.cohorts import Cohorts
 from simfl.events.node import Node
 from simfl.memo import Artifact, Received
 from simfl.options import Options
@@ -33,6 +34,7 @@ class Run(Protocol):
     clients: list[Node]
     peers: list[Node]
     aggregators: list[Node]
+    cohorts: Cohorts
     overlay: nx.Graph[str]
 
     @property
@@ -42,29 +44,8 @@ class Run(Protocol):
     def promise(self, verb: Callable[..., Any], *args: Any) -> Artifact[Any]:
         """The artifact of a verb that takes no time of its own."""
 
-    @property
-    def asks_for_losses(self) -> bool:
-        """Whether a turn must tell the client's loss, for whoever chooses cohorts."""
-
-    def cohort(
-        self, size: int | None, number: int, among: Sequence[Node] | None = None
-    ) -> Activity[list[Node]]:
-        """Clients chosen by the scenario's selection, in their order; waits while nobody is there.
-
-        Args:
-            size: how many, where there are as many; None for all.
-            number: of the choice: seeds come from it.
-            among: whom; None for all clients.
-        """
-
-    def somebody(self, among: Sequence[Node] | None = None) -> Activity[list[Node]]:
-        """The clients that are there, or some of them; waits while nobody is."""
-
     def draw(self, *coordinates: str | int) -> Random:
         """What is drawn at these logical coordinates."""
-
-    def came_back(self, client: Node, duration_s: float, loss: Artifact[Any] | None) -> None:
-        """A client's turn has come to its end: what is known of it by now."""
 
     def participant(self, node: Node) -> Participant:
         """A client or peer in logical coordinates; the server has index -1 and no samples.

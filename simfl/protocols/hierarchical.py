@@ -63,7 +63,7 @@ def hierarchical(run: Run, algorithm: AnyAlgorithm, options: HierarchicalOptions
             if not any(client.there for client in below[aggregator]):
                 continue
             number = (k - 1) * len(below) + place + 1
-            cohort = yield from run.cohort(options.cohort, number, below[aggregator])
+            cohort = yield from run.cohorts.choose(options.cohort, number, below[aggregator])
             visits = (
                 visit(run, algorithm, c, sent, Turn(c.index, k), by=aggregator, round=t)
                 for c, sent in messages(run, algorithm, state, cohort)
@@ -80,7 +80,7 @@ def hierarchical(run: Run, algorithm: AnyAlgorithm, options: HierarchicalOptions
         return Received(up, run.participant(aggregator))
 
     for t in range(1, options.rounds + 1):
-        yield from run.somebody()
+        yield from run.cohorts.somebody()
         sent = messages(run, algorithm, model, run.aggregators)
         branches = (branch(place, t, message) for place, (_, message) in enumerate(sent))
         updates = [up for up in (yield from parallel(run.env, branches)) if up is not None]

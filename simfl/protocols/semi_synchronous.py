@@ -54,7 +54,7 @@ def semi_synchronous(
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)
     for t in range(1, options.rounds + 1):
-        cohort = yield from run.cohort(asked, t)
+        cohort = yield from run.cohorts.choose(asked, t)
         visits = [
             visit(run, algorithm, client, message, Turn(client.index, t), round=t)
             for client, message in messages(run, algorithm, model, cohort)

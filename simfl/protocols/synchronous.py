@@ -37,7 +37,7 @@ def synchronous(run: Run, algorithm: AnyAlgorithm, options: SynchronousOptions) 
     model = yield from server.compute(algorithm.initial)
     run.observe(0, model)
     for t in range(1, options.rounds + 1):
-        cohort = yield from run.cohort(options.cohort, t)
+        cohort = yield from run.cohorts.choose(options.cohort, t)
         visits = (
             visit(run, algorithm, client, message, Turn(client.index, t), round=t)
             for client, message in messages(run, algorithm, model, cohort)

@@ -57,10 +57,10 @@ def visit(
     received = Received(down, run.participant(server))
     local = yield from client.compute(algorithm.adopt, run.state_of(client), received, round=round)
     loss = None
-    if run.asks_for_losses:
+    if run.cohorts.asks_for_losses:
         loss = yield from client.compute(algorithm.loss, local, turn, round=round)
     local = yield from client.compute(algorithm.train, local, turn, round=round)
     run.keep_state(client, local)
     up = yield from client.send(server, run.promise(algorithm.share, local), round=round)
-    run.came_back(client, run.env.now - start_s, loss)
+    run.cohorts.came_back(client, run.env.now - start_s, loss)
     return Received(up, run.participant(client))

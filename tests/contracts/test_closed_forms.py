@@ -10,7 +10,8 @@ from simpy import Environment
 import simfl
 from simfl.assembly import build
 from simfl.memo import Received
-from simfl.running import Forecast, Parts, Simulation, Tape
+from simfl.planning import Forecast, Tape
+from simfl.running import Parts, Simulation
 from simfl.work import Participant, Turn
 
 DOWN_BPS, UP_BPS = 20e6, 5e6

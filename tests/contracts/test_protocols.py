@@ -19,9 +19,10 @@ from simfl.cost.wires import Link, Wires
 from simfl.cost.wires import Path as Route
 from simfl.errors import ProtocolError
 from simfl.events.node import Node
+from simfl.planning import Forecast, Tape
 from simfl.recording import Progress
 from simfl.registry import PROTOCOLS
-from simfl.running import Forecast, Parts, Simulation, Tape
+from simfl.running import Parts, Simulation
 from simfl.simulation import Listeners
 
 # for every protocol a scenario
@@ -113,7 +114,6 @@ def test_every_protocol_is_tried_here() -> None:
 def test_it_ends_and_every_message_has_arrived(parts_of: Callable[[str], Parts], name: str) -> None:
     tape, run, _ = played(parts_of(name))
     nodes = nodes_of(run)
-    assert all(not node._inbox.items for node in nodes)
     assert nodes[0]._world.network.flows == 0
     assert len(tape.transfers) == ROUNDS * MESSAGES[name]
     for round in range(1, ROUNDS + 1):

@@ -1,4 +1,3 @@
-from collections.abc import Hashable
 from itertools import permutations
 from random import Random
 from typing import Any
@@ -68,6 +67,7 @@ class Room:
         self.spans: list[Span] = []
         self.messages: list[Sent] = []
         self.changes: list[tuple[str, str, str]] = []
+        self.back: list[str] = []
         kind = NETWORKS.get("shared_medium")
         ground = Ground(nodes={"server": "server"} | {n: n for n in names}, seed=1)
         wiring = wire(kind.build, kind.options(rate="8 Mbit/s"), ground)
@@ -77,7 +77,7 @@ class Room:
             env=self.env,
             network=self.network,
             observer=self,
-            returned=lambda: None,
+            returned=lambda node: self.back.append(node.name),
             promise=self.promise,
             start=lambda _: None,
             work=work,
@@ -187,50 +187,6 @@ def test_sending_takes_the_networks_seconds_for_the_messages_bytes() -> None:
     assert (sent.source, sent.target, sent.round) == ("server", "a", 2)
     assert (sent.nbytes, sent.key, sent.manifest) == (3_000_000, payload.key, manifest(3))
     assert room.network.flows == 0
-
-
-Wanted = tuple[str | None, Hashable]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "got"),
-    [
-        ((None, None), 1),
-        (("b", None), 2),
-        ((None, "y"), 2),
-        (("a", "x"), 1),
-        (("a", "y"), 4),
-        (("b", "x"), 3),
-    ],
-)
-def test_the_first_message_of_that_sender_and_tag_is_taken(wanted: Wanted, got: int) -> None:
-    room = Room("a", "b", "server")
-    server = room.nodes["server"]
-    sender, tag = wanted
-
-    def mail() -> Activity[int]:
-        for name, word, n in (("a", "x", 1), ("b", "y", 2), ("b", "x", 3), ("a", "y", 4)):
-            yield from room.nodes[name].send(server, room.promise(seconds, n), tag=word)
-        artifact = yield from server.receive(room.nodes[sender] if sender else None, tag)
-        return int(artifact.value)
-
-    assert room.run(mail()) == [got]
-
-
-def test_a_receiver_waits_and_an_untagged_message_is_not_laid_down() -> None:
-    room = Room("a", "server")
-    a, server = room.nodes["a"], room.nodes["server"]
-
-    def wait() -> Activity[float]:
-        yield from server.receive(a, tag="late")
-        return room.env.now
-
-    def mail() -> Activity[None]:
-        yield from a.send(server, room.promise(seconds, 1))
-        yield from a.send(server, room.promise(seconds, 2), tag="other")
-        yield from a.send(server, room.promise(seconds, 3), tag="late")
-
-    assert room.run(wait(), mail())[0] == pytest.approx(6, abs=1e-9)
 
 
 @pytest.mark.parametrize("order", list(permutations("abc")))

@@ -75,7 +75,7 @@ def test_a_message_is_cut_at_both_ends(leaver: str) -> None:
     a, b = here.nodes["a"], here.nodes["b"]
     payload = here.promise(seconds, 3)
     leaving(here, leaver, 2.0)
-    sent = here.env.process(unless_cut(a.send(b, payload, tag="t")))
+    sent = here.env.process(unless_cut(a.send(b, payload)))
     here.env.run(until=5)
     assert sent.value is None
     [message] = here.messages
