@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,8 @@ from simfl.work import Manifest
 
 log = logging.getLogger(__name__)
 
-# entries of a model from which on what a run leaves in memory is looked for
-_LARGE: Final = 1_000_000
+# assumed: what runs that are over may leave in memory until the collector is made to look
+_LEFT_BYTES: Final = 500_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +100,7 @@ def run(
     listeners.start(parts)
     with claimed(path):
         _simulate(parts, path, {}, host, listeners, verify=verify)
-    if parts.problem.layout.size > _LARGE:
-        # processes that never ended hold models in circles: few objects with many bytes, for which
-        # the collector would not look by itself
-        gc.collect()
+    _let_go(parts)
     return Trace(path)
 
 
@@ -178,7 +176,25 @@ def plan(
 
     simulation = Simulation(env, parts, tape, promise, lambda *_, **__: None)
     simulation.play(rounds=1)
+    _let_go(parts)
     return parts, tape
+
+
+_left: list[int] = []
+
+
+def _let_go(parts: Parts) -> None:
+    """Have the collector look, once runs that are over have left much.
+
+    Processes that never end hold data and models in circles: few objects with many bytes, for which
+    it would not look by itself; and looking takes 0.2 s, too much for each of many short runs.
+    """
+    dataset = parts.located.dataset
+    models_bytes = 4 * parts.problem.layout.size * len(parts.devices)
+    _left.append(models_bytes + dataset.train_samples * prod(dataset.sample_shape))
+    if sum(_left) > _LEFT_BYTES:
+        _left.clear()
+        gc.collect()
 
 
 def _simulate(

@@ -150,3 +150,25 @@ def test_work_counts_the_samples_that_are_trained_on(make_problem: Any) -> None:
     work = algorithm.work["train"](algorithm, algorithm.forecast(), Turn(0, 1))
     real = sum(len(torch.arange(15)[b]) for b in turn_batches(problem.local, 15, Turn(0, 1), 1))
     assert work.samples == real
+
+
+def test_what_plans_leave_in_memory_goes_once_it_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+    from weakref import ref
+
+    import simfl
+    from simfl import simulation
+
+    def planned() -> Any:
+        parts, _ = simfl.plan(simfl.load("smoke/fedavg_access_links"))
+        return ref(parts.problem)
+
+    gc.disable()
+    try:
+        left = planned()
+        assert left() is not None
+        monkeypatch.setattr(simulation, "_LEFT_BYTES", 0)
+        planned()
+        assert left() is None
+    finally:
+        gc.enable()

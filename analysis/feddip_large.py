@@ -1,0 +1,175 @@
+"""FedDIP's larger networks (Long et al. 2023, Figs. 3, 4, Table IV): bytes and hours by counting.
+
+    python analysis/feddip_large.py --data-dir DIR [--out runs/feddip_large] [--train 8]
+
+AlexNet on CIFAR-10 and ResNet-18 on CIFAR-100, 1,000 rounds of 5 of 50 Raspberry Pi 4, need weeks
+of a CPU to be trained; what is sent, and how long that and the computing take, follows from counts.
+FedDIP's model is counted under masks of the schedule's sparsity every 20 rounds; its first round,
+whose masks are each client's own, goes down dense. Where there is no CIFAR-100, ResNet-18 is
+counted with CIFAR-10's ten classes (0.4 % fewer parameters), and says so.
+
+With --train N, AlexNet is trained for so many rounds, by FedAvg and by FedDIP (7 minutes of one
+core each round). Nothing here is fitted. Draws OUT/large.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from runs import complete, made
+
+import simfl
+from simfl.pruning.schedules import cubic
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+ROUNDS, EVERY = 1000, 5
+MIBIT = 2**20 / 8
+FEDAVG = "learning.algorithm={name: fedavg}"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the paper has of one.
+
+    Attributes:
+        budget_mibit: Table IV's, which it calls MB.
+        at: derived from it: rounds of FedAvg and of FedDIP that the budget pays for, if what goes
+            is 32 bits for each weight that is left, and nothing to say which.
+        table_3: accuracy of FedAvg and FedDIP after 1,000 rounds, %.
+    """
+
+    title: str
+    scenario: str
+    first: float
+    last: float
+    budget_mibit: float
+    at: tuple[int, int]
+    table_3: tuple[float, float]
+
+
+NETWORKS = (
+    Network("AlexNet", "feddip_alexnet", 0.5, 0.9, 1.8e6, (253, 383), (85.07, 85.14)),
+    Network("ResNet-18", "feddip_resnet18", 0.05, 0.8, 2e6, (584, 818), (70.92, 69.67)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One training by counting: what each round sends, in Mibit, and takes, in seconds."""
+
+    sent_mibit: list[float]
+    round_s: list[float]
+
+    def rounds_within(self, mibit: float) -> int | None:
+        """Those that a budget pays for; None where it pays for all."""
+        spent = 0.0
+        for round, sent in enumerate(self.sent_mibit):
+            spent += sent
+            if spent > mibit:
+                return round
+        return None
+
+
+def counted(scenario: str, changes: list[str], data_dir: Path | None) -> tuple[float, float]:
+    """One round: Mibit both ways of all clients, and its seconds."""
+    _, tape = simfl.plan(simfl.load(scenario, changes), data_dir=data_dir)
+    sent = sum(transfer.nbytes for transfer in tape.transfers)
+    return sent / MIBIT, tape.computation_s + tape.communication_s
+
+
+def courses(network: Network, data: list[str], data_dir: Path | None) -> dict[str, Course]:
+    """FedAvg's, in which all rounds are alike, and FedDIP's."""
+    sent, seconds = counted(network.scenario, [*data, FEDAVG], data_dir)
+    found = {"fedavg": Course([sent] * ROUNDS, [seconds] * ROUNDS)}
+    first = counted(network.scenario, data, data_dir)
+    rows = [first]
+    for t in range(0, ROUNDS, EVERY * 4):
+        share = cubic(t, ROUNDS, network.first, network.last)
+        masked = f"learning.algorithm.initial_sparsity={share}"
+        masks = [*data, masked, "learning.algorithm.first_mask=server"]
+        rows += [counted(network.scenario, masks, data_dir)] * (EVERY * 4)
+    sents, times = zip(*rows[:ROUNDS], strict=True)
+    return found | {"feddip": Course(list(sents), list(times))}
+
+
+def show(network: Network, found: dict[str, Course]) -> None:
+    """Rows of one network."""
+    for (name, course), paper in zip(found.items(), network.at, strict=True):
+        within = course.rounds_within(network.budget_mibit)
+        hours = sum(course.round_s) / 3600
+        print(
+            f"{network.title:10s} {name:7s} {course.sent_mibit[1]:9.0f} "
+            f"{course.sent_mibit[-1]:8.0f}   {'all' if within is None else within:>6}  {paper:6d}"
+            f"   {course.round_s[-1] / 60:8.1f} {hours / 24:8.1f}"
+        )
+
+
+def figure(
+    found: dict[str, dict[str, Course]], trained: dict[str, simfl.Trace], path: Path
+) -> None:
+    """Mibit by round with the budgets; accuracy of what was trained, with Table III's points."""
+    drawn, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    for axis, network in zip(axes, NETWORKS, strict=False):
+        for (name, course), at in zip(found[network.title].items(), network.at, strict=True):
+            spent = [sum(course.sent_mibit[:t]) for t in range(0, ROUNDS, EVERY)]
+            (line,) = axis.plot(range(0, ROUNDS, EVERY), spent, label=name)
+            axis.plot(at, network.budget_mibit, "x", color=line.get_color(), markersize=9)
+        axis.axhline(network.budget_mibit, color="k", linestyle=":", label="Table IV's budget")
+        axis.plot([], [], "kx", label="rounds that it pays for, 32 bits a weight")
+        title = f"{network.title}: sent, by counting"
+        axis.set(title=title, xlabel="round", ylabel="Mibit, all clients, both ways")
+        axis.legend(fontsize="x-small")
+    for number, (name, trace) in enumerate(trained.items()):
+        scores = trace.scores
+        (line,) = axes[2].plot(scores["round"], 100 * scores["accuracy"], "o-", label=name)
+        axes[2].plot(ROUNDS, NETWORKS[0].table_3[number], "x", color=line.get_color())
+    axes[2].plot([], [], "kx", label="Table III, after 1,000 rounds")
+    axes[2].set(title="AlexNet: as far as trained", xlabel="round", ylabel="test accuracy, %")
+    axes[2].set_xscale("symlog")
+    axes[2].set_ylim(0, 100)
+    axes[2].legend(fontsize="x-small")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    drawn.savefig(path, dpi=100)
+    print(f"{path} drawn")
+
+
+def main() -> None:
+    """Count, train if asked, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/feddip_large"))
+    parser.add_argument("--train", type=int, metavar="ROUNDS")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    print(
+        "network    method  Mibit a round: 2nd, last   rounds within budget: simfl, paper's count"
+    )
+    print(f"{'':62s}minutes a round, days in all")
+    found = {}
+    for network in NETWORKS:
+        data = []
+        if network.title == "ResNet-18" and not (args.data_dir / "cifar-100-python").exists():
+            data = ["learning.dataset.name=cifar10"]
+            print("ResNet-18 with CIFAR-10's classes: no CIFAR-100 here")
+        found[network.title] = courses(network, data, args.data_dir)
+        show(network, found[network.title])
+    trained = {}
+    for name, changes in {"fedavg": [FEDAVG], "feddip": []}.items():
+        out = args.out / f"{name}.h5"
+        if args.train:
+            rounds = [f"protocol.rounds={args.train}", "record.evaluate_every=2"]
+            made("feddip_alexnet", [*changes, *rounds], out, data_dir=args.data_dir)
+        if (trace := complete(out)) is not None:
+            trained[name] = trace
+            print(f"AlexNet, {name}: accuracy by round {list(trace.scores['accuracy'].round(4))}")
+    figure(found, trained, args.out / "large.png")
+
+
+if __name__ == "__main__":
+    main()
