@@ -1,6 +1,6 @@
 """FedDIP's larger networks (Long et al. 2023, Figs. 3, 4, Table IV): bytes and hours by counting.
 
-    python analysis/feddip_large.py --data-dir DIR [--out runs/feddip_large] [--train 8]
+    python analysis/feddip_large.py --data-dir DIR [--out runs/feddip_large]
 
 AlexNet on CIFAR-10 and ResNet-18 on CIFAR-100, 1,000 rounds of 5 of 50 Raspberry Pi 4, need weeks
 of a CPU to be trained; what is sent, and how long that and the computing take, follows from counts.
@@ -8,8 +8,8 @@ FedDIP's model is counted under masks of the schedule's sparsity every 20 rounds
 whose masks are each client's own, goes down dense. Where there is no CIFAR-100, ResNet-18 is
 counted with CIFAR-10's ten classes (0.4 % fewer parameters), and says so.
 
-With --train N, AlexNet is trained for so many rounds, by FedAvg and by FedDIP (7 minutes of one
-core each round). Nothing here is fitted. Draws OUT/large.png.
+Nothing here is fitted. Draws OUT/large.png. Training itself is `simfl run feddip_alexnet
+protocol.rounds=N`: some three minutes of one core a round.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-from runs import complete, made
 
 import simfl
 from simfl.pruning.schedules import cubic
@@ -40,7 +39,6 @@ class Network:
         budget_mibit: Table IV's, which it calls MB.
         at: derived from it: rounds of FedAvg and of FedDIP that the budget pays for, if what goes
             is 32 bits for each weight that is left, and nothing to say which.
-        table_3: accuracy of FedAvg and FedDIP after 1,000 rounds, %.
     """
 
     title: str
@@ -49,12 +47,11 @@ class Network:
     last: float
     budget_mibit: float
     at: tuple[int, int]
-    table_3: tuple[float, float]
 
 
 NETWORKS = (
-    Network("AlexNet", "feddip_alexnet", 0.5, 0.9, 1.8e6, (253, 383), (85.07, 85.14)),
-    Network("ResNet-18", "feddip_resnet18", 0.05, 0.8, 2e6, (584, 818), (70.92, 69.67)),
+    Network("AlexNet", "feddip_alexnet", 0.5, 0.9, 1.8e6, (253, 383)),
+    Network("ResNet-18", "feddip_resnet18", 0.05, 0.8, 2e6, (584, 818)),
 )
 
 
@@ -109,12 +106,10 @@ def show(network: Network, found: dict[str, Course]) -> None:
         )
 
 
-def figure(
-    found: dict[str, dict[str, Course]], trained: dict[str, simfl.Trace], path: Path
-) -> None:
-    """Mibit by round with the budgets; accuracy of what was trained, with Table III's points."""
-    drawn, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-    for axis, network in zip(axes, NETWORKS, strict=False):
+def figure(found: dict[str, dict[str, Course]], path: Path) -> None:
+    """Mibit by round, with the budgets."""
+    drawn, axes = plt.subplots(1, len(NETWORKS), figsize=(10, 4), layout="constrained")
+    for axis, network in zip(axes, NETWORKS, strict=True):
         for (name, course), at in zip(found[network.title].items(), network.at, strict=True):
             spent = [sum(course.sent_mibit[:t]) for t in range(0, ROUNDS, EVERY)]
             (line,) = axis.plot(range(0, ROUNDS, EVERY), spent, label=name)
@@ -124,15 +119,6 @@ def figure(
         title = f"{network.title}: sent, by counting"
         axis.set(title=title, xlabel="round", ylabel="Mibit, all clients, both ways")
         axis.legend(fontsize="x-small")
-    for number, (name, trace) in enumerate(trained.items()):
-        scores = trace.scores
-        (line,) = axes[2].plot(scores["round"], 100 * scores["accuracy"], "o-", label=name)
-        axes[2].plot(ROUNDS, NETWORKS[0].table_3[number], "x", color=line.get_color())
-    axes[2].plot([], [], "kx", label="Table III, after 1,000 rounds")
-    axes[2].set(title="AlexNet: as far as trained", xlabel="round", ylabel="test accuracy, %")
-    axes[2].set_xscale("symlog")
-    axes[2].set_ylim(0, 100)
-    axes[2].legend(fontsize="x-small")
     for axis in axes:
         axis.grid(alpha=0.3)
     drawn.savefig(path, dpi=100)
@@ -140,11 +126,10 @@ def figure(
 
 
 def main() -> None:
-    """Count, train if asked, print, draw."""
+    """Count, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/feddip_large"))
-    parser.add_argument("--train", type=int, metavar="ROUNDS")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     print(
@@ -159,16 +144,7 @@ def main() -> None:
             print("ResNet-18 with CIFAR-10's classes: no CIFAR-100 here")
         found[network.title] = courses(network, data, args.data_dir)
         show(network, found[network.title])
-    trained = {}
-    for name, changes in {"fedavg": [FEDAVG], "feddip": []}.items():
-        out = args.out / f"{name}.h5"
-        if args.train:
-            rounds = [f"protocol.rounds={args.train}", "record.evaluate_every=2"]
-            made("feddip_alexnet", [*changes, *rounds], out, data_dir=args.data_dir)
-        if (trace := complete(out)) is not None:
-            trained[name] = trace
-            print(f"AlexNet, {name}: accuracy by round {list(trace.scores['accuracy'].round(4))}")
-    figure(found, trained, args.out / "large.png")
+    figure(found, args.out / "large.png")
 
 
 if __name__ == "__main__":
