@@ -9,7 +9,7 @@ here; `gradients`, `loss`, `order` and `init` in the scenario.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -136,8 +136,14 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
 
     def initial(self) -> ModelState:
         """Steps 1 and 2 of section 3.2.3: initialise, and prune level by level."""
+        *_, last = self.levels()
+        return last
+
+    def levels(self) -> Iterator[ModelState]:
+        """The model as drawn, and after each level at the server."""
         options, problem = self.options, self.problem
         state = super().initial()
+        yield state
         drawn = state.tensors
         generator = torch.Generator().manual_seed(seed_of(problem.seed, "random pruning"))
         local = replace(problem.local, gradients="fresh")
@@ -158,7 +164,7 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
             state = self._next_level(state, score)
             if options.reinitialize:
                 state = replace(state, tensors=drawn).under(state.masks or full(drawn.layout))
-        return state
+            yield state
 
     def settle(self, mean: ModelState) -> ModelState:
         """Federated pruning takes a level more every `prune_every` federations."""

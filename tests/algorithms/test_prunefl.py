@@ -64,6 +64,15 @@ def test_prunefl_trains_what_is_left_before_each_level(make_problem: MakeProblem
     assert not two.masks.flat[one.masks.flat == 0].any()
 
 
+def test_the_levels_on_the_way_are_those_of_less_pruning(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    states = list(build("prunefl", problem, level=2).levels())
+    assert [state.level for state in states] == [0, 1, 2]
+    assert torch.equal(states[0].tensors.flat, problem.initial_tensors().flat)
+    one = build("prunefl", problem, level=1).initial()
+    assert torch.equal(states[1].tensors.flat, one.tensors.flat)
+
+
 def test_the_three_ways_to_start_rank_differently(make_problem: MakeProblem) -> None:
     masks = [
         build("prunefl", make_problem(), initial=initial).initial().masks.flat
