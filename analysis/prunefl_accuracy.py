@@ -273,41 +273,37 @@ def claims(name: str, found: Found) -> None:
 
 
 def draw_curves(axis: Axes, panel: Panel, found: Found) -> None:
-    """A line for each run; a colour for each initial pruning where there are several."""
-    several = len({run.initial for run in panel.runs.values()}) > 1
-    styles: dict[str, Iterable[str]] = defaultdict(lambda: cycle(("-", "--", "-.", ":")))
-    colours = dict(zip(INITIALS, ("C0", "C1", "C2"), strict=True))
-    for number, (label, run) in enumerate(panel.runs.items()):
-        colour = colours[run.initial] if several else f"C{number % 10}"
-        style = next(iter(styles[colour]))
+    """A line for each run; its colour says the first of what differs, its style the rest."""
+    runs = panel.runs.values()
+    sorts = ([r.initial for r in runs], [r.more for r in runs], [r.level for r in runs])
+    sort = next(each for each in sorts if len(set(each)) > 1)
+    colours = {kind: f"C{number}" for number, kind in enumerate(dict.fromkeys(sort))}
+    styles = {kind: cycle(("-", "--", "-.", ":")) for kind in colours}
+    for (label, run), kind in zip(panel.runs.items(), sort, strict=True):
+        colour, style = colours[kind], next(styles[kind])
         if run not in found:
             continue
-        curve = found[run].curve
-        axis.plot(
-            *(curve[panel.by], 100 * curve["accuracy"]),
-            style,
-            color=colour,
-            linewidth=0.9,
-            label=label,
-        )
+        x, y = found[run].curve[panel.by], 100 * found[run].curve["accuracy"]
+        axis.plot(x, y, style, color=colour, linewidth=0.9, label=label)
         paper = TABLE_3.get((run.initial, run.level)) if run.setting == "lenet" else None
         if paper and panel.by == "time_s" and not run.federated and not run.more:
             axis.plot(paper[1], 95, "x", color=colour)
     axis.set(xlabel="simulated seconds" if panel.by == "time_s" else "federations")
     if panel.by == "time_s":
-        axis.set_xscale("symlog", linthresh=200)
+        axis.set_xscale("log")
     axis.legend(fontsize=6, ncols=2 if len(panel.runs) > 6 else 1)
 
 
 def draw_levels(axis: Axes, panel: Panel, found: Found, rounds: int) -> None:
-    """A line for each initial pruning and mark, over levels."""
-    marks = [mark for mark in MARKS if mark <= rounds] or [rounds]
+    """A line for each initial pruning and mark that was reached, over levels."""
     for number, initial in enumerate(INITIALS):
         runs = [run for run in panel.runs.values() if run.initial == initial and run in found]
-        for mark, style in zip(marks, ("-", "--", ":"), strict=False):
-            line = [accuracy_at(found[run], mark) for run in runs]
-            label = f"{initial}, {mark:,}"
-            axis.plot([r.level for r in runs], line, f"{style}o", color=f"C{number}", label=label)
+        for mark, style in zip((min(rounds, MARKS[0]), *MARKS[1:]), ("-", "--", ":"), strict=True):
+            line = {run.level: accuracy_at(found[run], mark) for run in runs}
+            if not all(map(isnan, line.values())):
+                (drawn,) = axis.plot(list(line), list(line.values()), f"{style}o")
+                drawn.set(color=f"C{number}", markersize=3, linewidth=0.9)
+                drawn.set_label(f"{initial}, {mark:,}")
         if panel.runs[next(iter(panel.runs))].setting == "lenet":
             axis.plot(SIXES, TABLE_4[initial], "x", color=f"C{number}")
     axis.set(xlabel="pruning level")
@@ -322,12 +318,14 @@ def draw(found: Found, path: Path) -> None:
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, panel in zip(axes.flat, panels, strict=False):
-        rounds = common(found[run] for run in panel.runs.values() if run in found)
+        lengths = sorted({length(found[run]) for run in panel.runs.values() if run in found})
+        rounds = lengths[0]
         if panel.by == "level":
             draw_levels(axis, panel, found, rounds)
         else:
             draw_curves(axis, panel, found)
-        short = "" if rounds >= ROUNDS else f" ({rounds:,} of {ROUNDS:,} federations)"
+        some = " or ".join(f"{rounds:,}" for rounds in lengths)
+        short = "" if rounds >= ROUNDS else f" ({some} of {ROUNDS:,} federations)"
         axis.set_title(panel.title + short, fontsize=8)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
