@@ -279,6 +279,7 @@ def draw_curves(axis: Axes, panel: Panel, found: Found) -> None:
     sort = next(each for each in sorts if len(set(each)) > 1)
     colours = {kind: f"C{number}" for number, kind in enumerate(dict.fromkeys(sort))}
     styles = {kind: cycle(("-", "--", "-.", ":")) for kind in colours}
+    marked = False
     for (label, run), kind in zip(panel.runs.items(), sort, strict=True):
         colour, style = colours[kind], next(styles[kind])
         if run not in found:
@@ -288,14 +289,20 @@ def draw_curves(axis: Axes, panel: Panel, found: Found) -> None:
         paper = TABLE_3.get((run.initial, run.level)) if run.setting == "lenet" else None
         if paper and panel.by == "time_s" and not run.federated and not run.more:
             axis.plot(paper[1], 95, "x", color=colour)
+            marked = True
+    if marked:
+        axis.plot([], [], "kx", label="Table 3")
     axis.set(xlabel="simulated seconds" if panel.by == "time_s" else "federations")
     if panel.by == "time_s":
+        # the server's pruning without samples takes a millisecond
         axis.set_xscale("log")
+        axis.set_xlim(left=10)
     axis.legend(fontsize=6, ncols=2 if len(panel.runs) > 6 else 1)
 
 
 def draw_levels(axis: Axes, panel: Panel, found: Found, rounds: int) -> None:
     """A line for each initial pruning and mark that was reached, over levels."""
+    printed = any(run.setting == "lenet" for run in panel.runs.values())
     for number, initial in enumerate(INITIALS):
         runs = [run for run in panel.runs.values() if run.initial == initial and run in found]
         for mark, style in zip((min(rounds, MARKS[0]), *MARKS[1:]), ("-", "--", ":"), strict=True):
@@ -304,8 +311,10 @@ def draw_levels(axis: Axes, panel: Panel, found: Found, rounds: int) -> None:
                 (drawn,) = axis.plot(list(line), list(line.values()), f"{style}o")
                 drawn.set(color=f"C{number}", markersize=3, linewidth=0.9)
                 drawn.set_label(f"{initial}, {mark:,}")
-        if panel.runs[next(iter(panel.runs))].setting == "lenet":
+        if printed:
             axis.plot(SIXES, TABLE_4[initial], "x", color=f"C{number}")
+    if printed:
+        axis.plot([], [], "kx", label="Table 4: 10,000")
     axis.set(xlabel="pruning level")
     axis.legend(fontsize=6)
 
