@@ -9,7 +9,7 @@ here; `gradients`, `loss`, `order` and `init` in the scenario.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -48,9 +48,12 @@ class PruneFLOptions(FedAvgOptions):
             Left out, Table 1's: 20 % of a linear layer, 10 % of the output layer, 5 % of the first
             convolution and 10 % of the others.
         server_samples: training samples that the server holds (Table 1).
-        sample_choice: ``random`` (section 5.1), or the ``first_per_class`` in the data set's order
-            (public code).
+        sample_choice: ``random`` (section 5.1); the ``first_per_class`` in the data set's order
+            (public code); or the ``first_writers``' by name, as many as have written so many: a
+            biased lot (section 5.3).
         server_epochs: passes over them before each level (section 5).
+        reinitialize: after each level, put what is left back to the weights as drawn (section 6.3),
+            as in Frankle and Carbin 2019, "The lottery ticket hypothesis".
     """
 
     examples: ClassVar[Examples] = (
@@ -61,6 +64,7 @@ class PruneFLOptions(FedAvgOptions):
             **{"level": 2, "initial": "initialization", "federated": True},
             **{"final_level": 4, "prune_every": 1, "server_samples": 12},
         },
+        {"level": 2, "server_samples": 12, "server_epochs": 2, "reinitialize": True},
     )
 
     average: Literal["samples", "uniform"] = "uniform"
@@ -71,8 +75,9 @@ class PruneFLOptions(FedAvgOptions):
     prune_every: Positive = 100
     rates: list[Share] | None = None
     server_samples: Positive = 200
-    sample_choice: Literal["random", "first_per_class"] = "random"
+    sample_choice: Literal["random", "first_per_class", "first_writers"] = "random"
     server_epochs: Positive = 50
+    reinitialize: bool = False
 
 
 def _initial_work(algorithm: PruneFL) -> Workload:
@@ -131,8 +136,15 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
 
     def initial(self) -> ModelState:
         """Steps 1 and 2 of section 3.2.3: initialise, and prune level by level."""
+        *_, last = self.levels()
+        return last
+
+    def levels(self) -> Iterator[ModelState]:
+        """The model as drawn, and after each level at the server."""
         options, problem = self.options, self.problem
         state = super().initial()
+        yield state
+        drawn = state.tensors
         generator = torch.Generator().manual_seed(seed_of(problem.seed, "random pruning"))
         local = replace(problem.local, gradients="fresh")
         samples = problem.samples(self._server_samples())
@@ -150,7 +162,9 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
                 state = replace(state, tensors=trained.tensors)
             score = magnitude if options.initial != "random" else _with(generator)
             state = self._next_level(state, score)
-        return state
+            if options.reinitialize:
+                state = replace(state, tensors=drawn).under(state.masks or full(drawn.layout))
+            yield state
 
     def settle(self, mean: ModelState) -> ModelState:
         """Federated pruning takes a level more every `prune_every` federations."""
@@ -232,9 +246,19 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
             return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[
                 :wanted
             ]
+        if self.options.sample_choice == "first_writers":
+            return self._first_written(wanted)
         share = -(-wanted // self.problem.dataset.classes)
         first = [(labels == c).nonzero()[:share, 0] for c in range(self.problem.dataset.classes)]
         return torch.cat(first).sort().values[:wanted]
+
+    def _first_written(self, wanted: int) -> Tensor:
+        data = self.problem.dataset
+        if data.train_owners is None:
+            raise OptionError(
+                "sample_choice", f"{data.name} does not say who wrote what; choose random"
+            )
+        return data.train_owners.argsort(stable=True)[:wanted]
 
 
 def _with(generator: torch.Generator) -> Callable[[Tensor], Tensor]:

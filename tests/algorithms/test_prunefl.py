@@ -64,6 +64,15 @@ def test_prunefl_trains_what_is_left_before_each_level(make_problem: MakeProblem
     assert not two.masks.flat[one.masks.flat == 0].any()
 
 
+def test_the_levels_on_the_way_are_those_of_less_pruning(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    states = list(build("prunefl", problem, level=2).levels())
+    assert [state.level for state in states] == [0, 1, 2]
+    assert torch.equal(states[0].tensors.flat, problem.initial_tensors().flat)
+    one = build("prunefl", problem, level=1).initial()
+    assert torch.equal(states[1].tensors.flat, one.tensors.flat)
+
+
 def test_the_three_ways_to_start_rank_differently(make_problem: MakeProblem) -> None:
     masks = [
         build("prunefl", make_problem(), initial=initial).initial().masks.flat
@@ -207,6 +216,39 @@ def test_the_servers_samples(make_problem: MakeProblem, choice: str) -> None:
         assert indices.tolist() == list(range(12))
     again = build("prunefl", make_problem(), sample_choice=choice, server_samples=12)
     assert torch.equal(again._server_samples(), indices)
+
+
+def test_the_servers_samples_of_the_first_writers(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    owners = torch.arange(problem.dataset.train_samples).flip(0) // 10
+    known = replace(problem.dataset, train_owners=owners, owner_names=tuple("abcdef"))
+    problem = replace(problem, dataset=known)
+    algorithm = build("prunefl", problem, sample_choice="first_writers", server_samples=12)
+    # the sixty samples were written ten by each, the last ten by the first
+    assert algorithm._server_samples().tolist() == [*range(50, 60), 40, 41]
+
+
+def test_where_nobody_knows_who_wrote_what(make_problem: MakeProblem) -> None:
+    algorithm = build("prunefl", make_problem(), sample_choice="first_writers")
+    with pytest.raises(OptionError, match="does not say who wrote what; choose random"):
+        algorithm.initial()
+
+
+def test_reinitialised_weights_are_those_drawn(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    drawn = problem.initial_tensors().flat
+    kept = build("prunefl", problem, level=1).initial()
+    again = build("prunefl", problem, level=1, reinitialize=True).initial()
+    assert torch.equal(again.masks.flat, kept.masks.flat)
+    assert torch.equal(again.tensors.flat, drawn * kept.masks.flat)
+    assert not torch.equal(again.tensors.flat, kept.tensors.flat)
+    # the next level is trained from there, and so ends with other weights
+    two, other = (
+        build("prunefl", problem, level=2, reinitialize=done).initial() for done in (True, False)
+    )
+    assert torch.equal(two.tensors.flat, drawn * two.masks.flat)
+    assert not torch.equal(two.masks.flat, other.masks.flat)
+    assert two.manifest() == other.manifest()
 
 
 @pytest.mark.slow
