@@ -13,12 +13,12 @@ A model's size is 32 bits for each entry of Mibit, as the paper's budgets are, w
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
 import matplotlib as mpl
+from runs import arguments, complete, made
 
 import simfl
 
@@ -91,24 +91,10 @@ def path_of(out: Path, name: str, scale: str | None) -> Path:
     return out / (f"{name}-{scale}.h5".replace("=", "") if scale else f"{name}.h5")
 
 
-def run(out: Path, name: str, scale: str | None, data_dir: Path | None) -> None:
-    """One run, unless its trace is complete; one that was killed goes on."""
-    path = path_of(out, name, scale)
-    if path.exists():
-        simfl.resume(path, data_dir=data_dir, executor="batched")
-        return
-    scenario = simfl.load("feddip_lenet", EVERY[name].changes, scale=scale)
-    simfl.run(scenario, data_dir=data_dir, out=path, executor="batched")
-
-
 def traces(out: Path, names: dict[str, Method], scale: str | None) -> dict[str, simfl.Trace]:
     """What is complete."""
-    found = {}
-    for name in names:
-        path = path_of(out, name, scale)
-        if path.exists() and (trace := simfl.Trace(path)).complete:
-            found[name] = trace
-    return found
+    every = {name: complete(path_of(out, name, scale)) for name in names}
+    return {name: trace for name, trace in every.items() if trace is not None}
 
 
 def last_five(name: str, trace: simfl.Trace) -> float:
@@ -276,17 +262,16 @@ def beside(axis: Axes, ours: dict[str, float], paper: dict[str, float | None]) -
 
 def main() -> None:
     """Run what is asked for, print what is there."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = arguments(__doc__, "runs/feddip")
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--only", help=f"of {', '.join(EVERY)}")
     parser.add_argument("--scale")
     parser.add_argument("--rates", default="0.1 Mbit/s,0.5 Mbit/s,2 Mbit/s,20 Mbit/s")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/feddip"))
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     for name in (args.only.split(",") if args.only else EVERY) if args.run else ():
-        run(args.out, name, args.scale, args.data_dir)
+        path, data_dir = path_of(args.out, name, args.scale), args.data_dir
+        how = {"scale": args.scale, "executor": "batched"}
+        made("feddip_lenet", EVERY[name].changes, path, data_dir=data_dir, **how)
     found = traces(args.out, IID, args.scale)
     if found:
         scaled = {t.scenario.partition("scaled: ")[2].partition("\n")[0] for t in found.values()}
