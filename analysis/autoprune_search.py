@@ -3,7 +3,7 @@
     python analysis/autoprune_search.py --data-dir DIR [--seeds 10] [--rounds 50] [--epochs 5]
     python analysis/autoprune_search.py                # reads the traces in --out
 
-Nguyen et al. 2025, Table 1 (Conv, k = 2.2), Figs. 6 and 7, on the 101 writers of our sample with 20
+Nguyen et al. 2025, Table 1 (Conv, k = 2.2) and Fig. 6, on the 101 writers of our sample with 20
 training images and more, where the paper has 3,400. Both variants: the remaining filters ``keep``
 their weights, as in Algorithm 1, or the smaller network is drawn anew, as in the public code.
 Communication is of 100 rounds, 10 clients a round, both ways: after the search each round has the

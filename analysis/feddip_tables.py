@@ -1,4 +1,4 @@
-"""Tables III to V and Figs. 5 and 6 of FedDIP (Long et al. 2023), beside what simfl finds.
+"""Fig. 2, Tables III to V and Figs. 5 and 6 of FedDIP (Long et al. 2023), beside what simfl finds.
 
     python analysis/feddip_tables.py --run --data-dir DIR [--only feddip,snip] [--scale rounds=0.1]
     python analysis/feddip_tables.py
