@@ -12,8 +12,10 @@ vaishnavijeurkar/Evaluation-of-Model-Compression-Techniques-in-Federated-Learnin
 there are no runs of ours to stand beside them.
 
 What Figs. 5, 9 and 11 call bytes sent is the mean of a round. Bytes until the accuracy, the last
-panel, are of the same logs, and in no figure. The notebook that draws Fig. 8 takes the clients' own
-accuracies, on 60 images each; here all are the server's, on the test set, as in the other figures.
+panel, are of the same logs, and in no figure. The public notebook draws accuracy by round as its
+clients found it, on 60 images each, and counts rounds by the server's; here both are the server's.
+A run that was not scored after every round, as the title then says, has reached the accuracy by the
+round that is shown, and maybe before.
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ def main() -> None:
         if counted[0]["ran"].max() < counted[1]["ran"].max():
             scored = sorted(set(ours.dropna(subset="accuracy")["round"]))
             short = f", {counted[0]['ran'].max()} rounds of {counted[1]['ran'].max()}"
-            short += f", scored after {', '.join(map(str, scored))}"
+            short += f", scored after {', '.join(map(str, scored[1:]))} only"
         for axis in (left, *others):
             axis.grid(alpha=0.3)
     drawn.suptitle(f"{args.scenario}{short}: simfl (lines, dots; all seeds) and logged (crosses)")
