@@ -17,12 +17,13 @@ on Raspberry Pi 4: the same training.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from runs import arguments, complete, made
 
 import simfl
 
@@ -72,23 +73,23 @@ SYSTEMS = {
 }
 
 
-def run(args: argparse.Namespace, name: str) -> None:
-    """One system, unless its trace is complete."""
-    path, system = args.out / f"{name}.h5", SYSTEMS[name]
-    if path.exists() and simfl.Trace(path).complete:
-        return
+def trained(
+    name: str, out: Path, data_dir: Path | None, *, rounds: int, epochs: int, **host: Any
+) -> simfl.Trace | None:
+    """One system: made, if there are data, and otherwise what is complete in that folder."""
+    path, system = out / f"{name}.h5", SYSTEMS[name]
+    if data_dir is None:
+        return complete(path)
     changes = [
         f"learning.algorithm={{name: {system.algorithm}}}",
         "learning.local.learning_rate=0.01",
-        f"learning.local.epochs={args.epochs}",
-        f"protocol.rounds={args.rounds}",
+        f"learning.local.epochs={epochs}",
+        f"protocol.rounds={rounds}",
         "codec={name: values_only}",
         "record.evaluate_every=5",
         *system.changes,
     ]
-    scenario = simfl.load("autoprune_femnist", changes)
-    simfl.run(scenario, data_dir=args.data_dir, out=path, executor=args.executor)
-    print(f"{path} written", flush=True)
+    return made("autoprune_femnist", changes, path, data_dir=data_dir, **host)
 
 
 def row(name: str, trace: simfl.Trace) -> dict[str, object]:
@@ -133,21 +134,19 @@ def figure(found: dict[str, simfl.Trace], path: Path) -> None:
 
 def main() -> None:
     """Run what is missing, print the table, draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", help="run what --out lacks on the data there")
+    parser = arguments(__doc__, "runs/rivals")
     parser.add_argument("--only", default=",".join(SYSTEMS))
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/rivals"))
     parser.add_argument("--executor", default="auto")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    names = args.only.split(",")
-    for name in names if args.data_dir else ():
-        run(args, name)
-    paths = {name: args.out / f"{name}.h5" for name in names}
-    found = {name: simfl.Trace(path) for name, path in paths.items() if path.exists()}
-    found = {name: trace for name, trace in found.items() if trace.complete}
+    how = {"rounds": args.rounds, "epochs": args.epochs, "executor": args.executor}
+    found = {}
+    for name in args.only.split(","):
+        if (trace := trained(name, args.out, args.data_dir, **how)) is not None:
+            found[name] = trace
+            if args.data_dir:
+                print(f"{trace.path} is there", flush=True)
     if found:
         table = pd.DataFrame([row(name, trace) for name, trace in found.items()])
         table.to_csv(args.out / "rivals.csv", index=False)

@@ -13,7 +13,6 @@ something of one peer's data against O(d), d the diameter.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
+from runs import arguments, made
 
 import simfl
 from simfl.assembly import check
@@ -56,8 +56,6 @@ def ran(
 ) -> simfl.Trace:
     """One run, or its trace where it is there."""
     out = data.parent / f"{topology.split('(')[0]}-{method or 'dense'}-{rate}.h5"
-    if out.exists() and (found := simfl.Trace(out)).complete:
-        return found
     samples = f"pretrain_epochs: {pretrain}, pretrain_samples: 100"
     algorithm = f"{{name: dfl_trim, method: {method or 'gup'}, rate: {rate}, {samples}}}"
     changes = [
@@ -69,7 +67,7 @@ def ran(
         f"protocol.rounds={rounds}",
         f"record.evaluate_every={rounds}",
     ]
-    return simfl.run(simfl.load("dfl_trim", changes), out=out, executor="inline", store=False)
+    return made("dfl_trim", changes, out, data_dir=None, executor="inline", store=False)
 
 
 def spread_of(trace: simfl.Trace, source: str) -> tuple[int, float]:
@@ -134,9 +132,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 def main() -> None:
     """Run what is missing, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/dfl_trim"))
+    parser = arguments(__doc__, "runs/dfl_trim")
     parser.add_argument("--train", type=int, default=300, help="images; half are the server's")
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2)

@@ -1,4 +1,4 @@
-"""Tables III to V and Figs. 5 and 6 of FedDIP (Long et al. 2023), beside what simfl finds.
+"""Fig. 2, Tables III to V and Figs. 5 and 6 of FedDIP (Long et al. 2023), beside what simfl finds.
 
     python analysis/feddip_tables.py --run --data-dir DIR [--only feddip,snip] [--scale rounds=0.1]
     python analysis/feddip_tables.py
@@ -13,12 +13,13 @@ A model's size is 32 bits for each entry of Mibit, as the paper's budgets are, w
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
+from runs import arguments, complete, made
 
 import simfl
 
@@ -30,6 +31,12 @@ SHARDS = "learning.dataset.partition={name: pathological, classes: 2}"
 PROX = "learning.objective=[{name: proximal, mu: 0.01}]"
 BUDGET_MIBIT = 4000
 TARGET = 0.85
+FIRST_LAYER = (0.3, 0.4)
+"""Section VI-C1: what the sparsity of a network's first layer lies between."""
+CORRELATION = 0.91
+"""There: of size and sparsity of LeNet-5's linear layers."""
+LARGEST_DROP = 6.97
+"""Section VI-C2: points of accuracy, LeNet-5 at 0.95 and 0.99."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +98,10 @@ def path_of(out: Path, name: str, scale: str | None) -> Path:
     return out / (f"{name}-{scale}.h5".replace("=", "") if scale else f"{name}.h5")
 
 
-def run(out: Path, name: str, scale: str | None, data_dir: Path | None) -> None:
-    """One run, unless its trace is complete; one that was killed goes on."""
-    path = path_of(out, name, scale)
-    if path.exists():
-        simfl.resume(path, data_dir=data_dir, executor="batched")
-        return
-    scenario = simfl.load("feddip_lenet", EVERY[name].changes, scale=scale)
-    simfl.run(scenario, data_dir=data_dir, out=path, executor="batched")
-
-
 def traces(out: Path, names: dict[str, Method], scale: str | None) -> dict[str, simfl.Trace]:
     """What is complete."""
-    found = {}
-    for name in names:
-        path = path_of(out, name, scale)
-        if path.exists() and (trace := simfl.Trace(path)).complete:
-            found[name] = trace
-    return found
+    every = {name: complete(path_of(out, name, scale)) for name in names}
+    return {name: trace for name, trace in every.items() if trace is not None}
 
 
 def last_five(name: str, trace: simfl.Trace) -> float:
@@ -194,21 +187,29 @@ def at_rates(found: dict[str, simfl.Trace], rates: list[str]) -> None:
     print()
 
 
-def fig_5(trace: simfl.Trace) -> None:
-    """Sparsity of each layer at the end."""
+def by_layer(trace: simfl.Trace) -> pd.DataFrame:
+    """Size and sparsity of each layer's weights at the end."""
     last = trace.activities[trace.activities["verb"] == "aggregate"].iloc[-1]["manifest"]
     counts = trace.manifests[trace.manifests["manifest"] == last]
     weights = counts[counts["tensor"].str.endswith("weight")]
+    layers = weights["tensor"].str.removesuffix(".weight")
+    return weights.assign(layer=layers, sparsity=1 - weights["nonzero"] / weights["size"])
+
+
+def correlation(layers: pd.DataFrame) -> float:
+    """Of size and sparsity, linear layers; of the two convolutions it is 1 whatever they are."""
+    linear = layers[~layers["layer"].str.startswith("conv")]
+    return float(linear["sparsity"].corr(linear["size"]))
+
+
+def fig_5(trace: simfl.Trace) -> None:
+    """Sparsity of each layer at the end."""
+    layers = by_layer(trace)
     print("Fig. 5: sparsity by layer, FedDIP (paper: the first layer between 0.3 and 0.4, least)")
-    for row in weights.itertuples():
-        print(
-            f"  {row.tensor:16s} {row.size:7,d} weights  sparsity {1 - row.nonzero / row.size:.3f}"
-        )
-    sparsity = 1 - weights["nonzero"] / weights["size"]
-    convs = weights["tensor"].str.startswith("conv")
-    for kind, some in (("linear", ~convs),):
-        rho = sparsity[some].corr(weights["size"][some])
-        print(f"  correlation of size and sparsity, {kind} layers: {rho:.2f} (paper: 0.91)")
+    for row in layers.itertuples():
+        print(f"  {row.tensor:16s} {row.size:7,d} weights  sparsity {row.sparsity:.3f}")
+    rho = correlation(layers)
+    print(f"  correlation of size and sparsity, linear layers: {rho:.2f} (paper: {CORRELATION})")
     print()
 
 
@@ -216,7 +217,7 @@ def others(out: Path, scale: str | None) -> None:
     """Fig. 6 and Table V."""
     found = traces(out, EXTREME | {"feddip": IID["feddip"], "fedavg": IID["fedavg"]}, scale)
     if "fedavg" in found:
-        print("Fig. 6: FedDIP at extreme sparsity (paper: the largest drop is 6.97 points)")
+        print(f"Fig. 6: FedDIP at extreme sparsity (paper: at most {LARGEST_DROP} points lost)")
         for name, trace in found.items():
             drop = last_five(name, trace) - last_five("fedavg", found["fedavg"])
             print(f"{name:12s} {last_five(name, trace):6.2f}  {drop:+6.2f} against fedavg")
@@ -231,62 +232,94 @@ def others(out: Path, scale: str | None) -> None:
 
 
 def figure(out: Path, scale: str | None) -> None:
-    """Fig. 2 with Table III's points at its end, Tables III and V, and Fig. 6."""
+    """Fig. 2, Tables III to V, Figs. 5 and 6."""
     found = traces(out, EVERY, scale)
-    drawn, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-    for name in (name for name in IID if name in found):
-        scores = found[name].scores
-        (line,) = left.plot(scores["round"], 100 * scores["accuracy"], linewidth=0.8, label=name)
-        left.plot(scores["round"].max(), IID[name].accuracy, "x", color=line.get_color())
-    left.plot([], [], "kx", label="Table III")
-    left.set(title="Fig. 2", xlabel="round", ylabel="test accuracy, %", ylim=(60, 92))
-    left.legend(fontsize="x-small")
-    ours = {name: last_five(name, found[name]) for name in IID if name in found}
-    ours |= {name: best_five(found[name]) for name in SKEWED if name in found}
-    beside(middle, ours, {name: EVERY[name].accuracy for name in ours})
-    middle.set(title="Tables III and V", xlabel="test accuracy, %")
-    extreme = [name for name in ("fedavg", "feddip", *EXTREME) if name in found]
-    for name in extreme:
-        scores = found[name].scores
-        right.plot(scores["round"], 100 * scores["accuracy"], linewidth=0.8, label=name)
+    names = [name for name in IID if name in found]
+    drawn, axes = plt.subplots(2, 3, figsize=(14, 8), layout="constrained")
+    by_round, table_iii, table_iv, table_v, layers, extreme = axes.flat
+    curves(by_round, {name: found[name] for name in names})
+    for name, line in zip(names, list(by_round.get_lines()), strict=True):
+        end = found[name].scores["round"].max()
+        by_round.plot(end, IID[name].accuracy, "x", color=line.get_color())
+    by_round.plot([], [], "kx", label="Table III")
+    by_round.legend(fontsize="x-small")
+    by_round.set(title="Fig. 2", ylabel="test accuracy, %")
+
+    ours = {name: last_five(name, found[name]) for name in names}
+    beside(table_iii, ours, {name: IID[name].accuracy for name in names})
+    table_iii.set(title="Table III", xlabel="test accuracy, %")
+    budget = int(BUDGET_MIBIT * 2**20 / 8)
+    ours = {name: 100 * found[name].accuracy_at_bytes(budget) for name in names}
+    beside(table_iv, ours, {name: IID[name].at_budget for name in names})
+    table_iv.set(title=f"Table IV: at {BUDGET_MIBIT:,} Mibit", xlabel="test accuracy, %")
+    skewed = [name for name in SKEWED if name in found]
+    ours = {name: best_five(found[name]) for name in skewed}
+    beside(table_v, ours, {name: SKEWED[name].accuracy for name in skewed})
+    table_v.set(title="Table V: two classes a client", xlabel="mean of the five best, %")
+
+    if "feddip" in found:
+        sparsities(layers, by_layer(found["feddip"]))
+    some = [name for name in ("fedavg", "feddip", *EXTREME) if name in found]
+    curves(extreme, {name: found[name] for name in some})
     # the text's only number of it
-    right.axhline(
-        last_five("fedavg", found["fedavg"]) - 6.97,
-        color="k",
-        linestyle=":",
-        label="paper's largest drop",
-    )
-    right.set(title="Fig. 6: extreme sparsity", xlabel="round", ylim=(60, 92))
-    right.legend(fontsize="x-small")
-    for axis in (left, middle, right):
+    drop = last_five("fedavg", found["fedavg"]) - LARGEST_DROP
+    extreme.axhline(drop, color="k", linestyle=":", label=f"text: drop of {LARGEST_DROP} at most")
+    extreme.legend(fontsize="x-small")
+    extreme.set(title="Fig. 6: extreme sparsity", ylabel="test accuracy, %")
+    for axis in axes.flat:
         axis.grid(alpha=0.3)
+    drawn.suptitle(
+        f"FedDIP, LeNet-5 on Fashion-MNIST, simfl{f', scaled: {scale}' if scale else ''}"
+    )
     drawn.savefig(out / "feddip.png", dpi=100)
     print(f"{out / 'feddip.png'} drawn")
+
+
+def curves(axis: Axes, found: dict[str, simfl.Trace]) -> None:
+    """Accuracy by round."""
+    for name, trace in found.items():
+        scores = trace.scores
+        axis.plot(scores["round"], 100 * scores["accuracy"], linewidth=0.8, label=name)
+    axis.set(xlabel="round", ylim=(60, 92))
+
+
+def sparsities(axis: Axes, layers: pd.DataFrame) -> None:
+    """Fig. 5, with what the text says of the first layer, and of size and sparsity."""
+    bars = axis.bar(layers["layer"], layers["sparsity"], alpha=0.6)
+    axis.bar_label(bars, [f"{size:,}" for size in layers["size"]], fontsize="x-small")
+    low, high = FIRST_LAYER
+    axis.plot([0, 0], FIRST_LAYER, "kx-", label=f"text: {low} to {high}, the least")
+    rho = f"fc: correlation {correlation(layers):.2f} (text: {CORRELATION})"
+    axis.plot([], [], " ", label=rho)
+    axis.set(title="Fig. 5: FedDIP by layer", ylabel="sparsity; weights above", ylim=(0, 1.2))
+    axis.legend(fontsize="x-small", loc="upper left")
 
 
 def beside(axis: Axes, ours: dict[str, float], paper: dict[str, float | None]) -> None:
     """A row for each name, with simfl's point and the paper's."""
     rows = range(len(ours))
     axis.plot(list(ours.values()), rows, "o", label="simfl")
-    axis.plot([paper[name] for name in ours], rows, "kx", label="paper")
+    for row, value in zip(rows, ours.values(), strict=True):
+        axis.annotate(f"{value:.2f}", (value, row), (0, 8), textcoords="offset points", ha="center")
+    axis.plot([paper[name] for name in ours], rows, "kx", markersize=9, label="paper")
     axis.set_yticks(rows, list(ours))
+    axis.margins(x=0.15, y=0.2)
     axis.invert_yaxis()
     axis.legend(fontsize="x-small")
 
 
 def main() -> None:
     """Run what is asked for, print what is there."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = arguments(__doc__, "runs/feddip")
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--only", help=f"of {', '.join(EVERY)}")
     parser.add_argument("--scale")
     parser.add_argument("--rates", default="0.1 Mbit/s,0.5 Mbit/s,2 Mbit/s,20 Mbit/s")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/feddip"))
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     for name in (args.only.split(",") if args.only else EVERY) if args.run else ():
-        run(args.out, name, args.scale, args.data_dir)
+        path, data_dir = path_of(args.out, name, args.scale), args.data_dir
+        how = {"scale": args.scale, "executor": "batched"}
+        made("feddip_lenet", EVERY[name].changes, path, data_dir=data_dir, **how)
     found = traces(args.out, IID, args.scale)
     if found:
         scaled = {t.scenario.partition("scaled: ")[2].partition("\n")[0] for t in found.values()}

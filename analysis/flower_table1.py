@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib as mpl
+from runs import arguments, made
 
 import simfl
 
@@ -54,10 +55,8 @@ PAPER = {
 def run(
     args: argparse.Namespace, method: str, rate: float, seed: int, *, spared: bool
 ) -> simfl.Trace:
-    """One cell of the table, from its trace if that is complete."""
+    """One cell of the table."""
     path = args.out / f"{args.scenario}-{method}-{rate}{'-spared' * spared}-{seed}.h5"
-    if path.exists() and (trace := simfl.Trace(path)).complete:
-        return trace
     changes = [
         f"seed={seed}",
         f"learning.algorithm.method={method}",
@@ -66,15 +65,13 @@ def run(
         *([f"protocol.rounds={args.rounds}"] if args.rounds else []),
         *([f"record.evaluate_every={args.evaluate_every}"] if args.evaluate_every else []),
     ]
-    loaded = simfl.load(args.scenario, changes)
-    return simfl.run(loaded, data_dir=args.data_dir, out=path, store=False, executor=args.executor)
+    how = {"store": False, "executor": args.executor}
+    return made(args.scenario, changes, path, data_dir=args.data_dir, **how)
 
 
 def main() -> None:
     """Run what is missing, print paper and simfl side by side."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/flower"))
+    parser = arguments(__doc__, "runs/flower")
     parser.add_argument("--scenario", default="flower_simplecnn")
     parser.add_argument("--methods", default="gup,lsp,lsp-spared")
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
@@ -83,7 +80,6 @@ def main() -> None:
     parser.add_argument("--evaluate-every", type=int)
     parser.add_argument("--executor", default="auto")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     print(f"{args.scenario}: best accuracy of the mean model; MiB up by a client, mean of rounds")
     print(
         "method      rate   accuracy (lowest, highest seed) paper   diff   round    MiB up  "

@@ -1,6 +1,6 @@
 """AutoPrune's Figs. 4 and 5 in so far as numbers of them are printed, beside what simfl says.
 
-    python analysis/inference_fig4.py
+    python analysis/inference_fig4.py [--figure FILE.png]
 
 The figures themselves are pictures that nobody has read off. The text has two numbers, 500 and
 1,000 samples/s of Conv on CelebA on the desktop, and one sentence, that the pruned network "cuts
@@ -12,12 +12,17 @@ and four times 12 filters have the 29 MFLOP of Table 1.
 *Used* are points that a figure of the device file was derived from; the others are predicted. Of
 the phones and the laptop nothing here was used: their figures come from ncnn's benchmark of
 networks of 1 to 31 GFLOP, on another phone or computer (`simfl show galaxy_a9` says which).
+
+In the picture, crosses are the text's two numbers (used), and the line at one half is its sentence.
+Fig. 5's accuracies are Table 1's, not simfl's: nothing is trained here.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -51,6 +56,12 @@ LEFT = {
 OPTIONS = {"autoprune_conv": {"form": "celeba"}}
 # samples/s in the text
 PRINTED = {("i7_4790", "autoprune_conv"): (500, 1000)}
+# Table 1, CelebFaces: accuracy in percent of the original and the pruned network
+ACCURACIES = {
+    "autoprune_conv": (95.87, 92.59),
+    "autoprune_resnet": (89.50, 85.83),
+    "autoprune_inception": (87.78, 86.23),
+}
 
 
 def networks(name: str) -> tuple[nn.Module, nn.Module]:
@@ -125,7 +136,10 @@ def rows() -> Iterator[Row]:
 
 
 def main() -> None:
-    """Print both."""
+    """Print both, and draw them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
     print("Fig. 4, CelebA, one sample; the paper: the time 'nearly halved' on all five\n")
     print("network              device       original    pruned  ratio   besides FLOP (half needs)")
     found = list(rows())
@@ -148,6 +162,58 @@ def main() -> None:
                 f"{row.network:20} {what:8} {one.parameters:9,} parameters, {held:>10} of weights, "
                 f"{taken:>9} for a pass"
             )
+    if args.figure:
+        draw(found, args.figure)
+        print(f"\n{args.figure} drawn")
+
+
+def draw(found: list[Row], path: Path) -> None:
+    """Times on five devices, a panel for each network; their ratios; and Fig. 5's sizes."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplot_mosaic(
+        [list(LEFT), ["ratio", "ratio", "size"]], figsize=(13, 7), layout="constrained"
+    )
+    places = range(len(DEVICES))
+    for number, name in enumerate(LEFT):
+        some = [row for row in found if row.network == name]
+        for shift, which in ((-0.2, "original"), (0.2, "pruned")):
+            times = [1e3 * getattr(row, which).latency_s for row in some]
+            panels[name].bar([at + shift for at in places], times, width=0.36, label=which)
+        for at, row in enumerate(some):
+            for shift, rate in zip((-0.2, 0.2), row.printed or (), strict=False):
+                panels[name].plot(at + shift, 1e3 / rate, "kx", markersize=9)
+        panels[name].plot([], [], "kx", label="text (used)")
+        panels[name].set(title=f"Fig. 4: {name}", ylabel="one sample, ms")
+        panels[name].set_xticks(places, DEVICES, rotation=20)
+
+        at = [place + 0.25 * (number - 1) for place in places]
+        panels["ratio"].bar(at, [row.ratio for row in some], width=0.22, label=name)
+        both, accuracy = (some[0].original, some[0].pruned), ACCURACIES[name]
+        sizes = [4 * one.parameters / 1024 for one in both]
+        areas = [one.memory_bytes / 1024 / 4 for one in both]
+        panels["size"].scatter(sizes, accuracy, s=areas, alpha=0.5, color=f"C{number}")
+        for size, percent, one in zip(sizes, accuracy, both, strict=True):
+            text = {"xytext": (0, -22), "textcoords": "offset points", "ha": "center"}
+            held = show_bytes(one.memory_bytes)
+            panels["size"].annotate(held, (size, percent), fontsize="small", **text)
+        ends = {"xy": (sizes[1], accuracy[1]), "xytext": (sizes[0], accuracy[0])}
+        panels["size"].annotate("", **ends, arrowprops={"arrowstyle": "->"})
+    panels["autoprune_conv"].legend(fontsize="small")
+    panels["ratio"].axhline(HALF, color="k", linestyle="--", label='text: "nearly half", all five')
+    panels["ratio"].set(title="Fig. 4: time of the pruned network over the original's")
+    panels["ratio"].set_ylim(0, 1.3)
+    panels["ratio"].set_xticks(places, DEVICES)
+    panels["ratio"].legend(fontsize="small", ncols=2)
+    panels["size"].set(title="Fig. 5: memory of a pass (circles, numbers)", xscale="log")
+    panels["size"].set(xlabel="weights, KiB of float32", ylabel="accuracy of Table 1, %")
+    panels["size"].margins(0.2)
+    for panel in panels.values():
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ The dense model cannot be trained on a Pi 3 (PruneFL, Fig. 2, level 0): at level
 
 from __future__ import annotations
 
-import argparse
 from math import inf
 from pathlib import Path
 from typing import Final
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from runs import arguments, made
 
 import simfl
 
@@ -33,17 +33,14 @@ RATES: Final = ("2 Mbit/s", "20 Mbit/s", "200 Mbit/s")
 TARGET: Final = 0.95
 
 
-def trained(level: int, overlay: str, folder: Path, data_dir: str | None) -> simfl.Trace:
+def trained(level: int, overlay: str, folder: Path, data_dir: Path | None) -> simfl.Trace:
     """The one training of a level on an overlay."""
     scenario, topology = OVERLAYS[overlay]
     out = folder / f"{overlay.split('(')[0]}-{level}.h5"
-    if out.exists() and (found := simfl.Trace(out)).complete:
-        return found
     changes = [f"learning.algorithm.level={level}", f"topology={topology}"]
     if level == 0:
         changes.append("platform.devices.pi3.model=pi4")
-    loaded = simfl.load(scenario, changes)
-    return simfl.run(loaded, data_dir=data_dir, out=out, executor="inline", store=False)
+    return made(scenario, changes, out, data_dir=data_dir, executor="inline", store=False)
 
 
 def timed(trace: simfl.Trace) -> list[tuple[str, float, int, int]]:
@@ -57,7 +54,7 @@ def timed(trace: simfl.Trace) -> list[tuple[str, float, int, int]]:
     return rows
 
 
-def study(folder: Path, data_dir: str | None, levels: tuple[int, ...]) -> pd.DataFrame:
+def study(folder: Path, data_dir: Path | None, levels: tuple[int, ...]) -> pd.DataFrame:
     """One row per level, overlay and bandwidth; printed as they come."""
     rows = []
     for level in levels:
@@ -94,13 +91,10 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 def main() -> None:
     """Train what is missing, re-time, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir")
-    parser.add_argument("--out", type=Path, default=Path("runs/overlay_study"))
+    parser = arguments(__doc__, "runs/overlay_study")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     table = study(given.out, given.data_dir, tuple(given.levels))
     table.to_csv(given.out / "overlay_study.csv", index=False)
     if given.figure:

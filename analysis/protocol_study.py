@@ -5,13 +5,12 @@ python analysis/protocol_study.py --data-dir DATA --out runs/protocol_study [--f
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
+from runs import arguments, made
 
-import simfl
 from simfl.record.summary import summarise
 
 SCENARIO: Final = "protocol_study"
@@ -48,14 +47,11 @@ PROTOCOLS: Final[dict[str, tuple[str, ...]]] = {
 FIGURES: Final = {"target_s": "seconds", "nbytes": "MiB", "target_joules": "joules"}
 
 
-def reached(name: str, folder: Path, data_dir: str | None) -> dict[str, Any]:
+def reached(name: str, folder: Path, data_dir: Path | None) -> dict[str, Any]:
     """One protocol's run, or the trace that is there: what it took to the target."""
     out = folder / f"{name}.h5"
-    scenario = simfl.load(SCENARIO, PROTOCOLS[name])
-    if out.exists() and simfl.Trace(out).complete:
-        trace = simfl.Trace(out)
-    else:
-        trace = simfl.run(scenario, data_dir=data_dir, out=out, executor="inline", store=False)
+    changes = PROTOCOLS[name]
+    trace = made(SCENARIO, changes, out, data_dir=data_dir, executor="inline", store=False)
     found, sent = summarise(trace), trace.transfers
     by_then = sent[sent["end_s"] <= found.target_s]
     return {
@@ -88,13 +84,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Run what is missing, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir")
-    parser.add_argument("--out", type=Path, default=Path("runs/protocol_study"))
+    parser = arguments(__doc__, "runs/protocol_study")
     parser.add_argument("--only", nargs="+", default=list(PROTOCOLS))
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in given.only:
         row = reached(name, given.out, given.data_dir)

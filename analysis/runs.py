@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import simfl
+
+
+def arguments(text: str | None, out: str) -> argparse.ArgumentParser:
+    """The parser of a script that makes runs: where its data lie, and where its traces.
+
+    Args:
+        text: the script's docstring, of which the help shows the first line.
+        out: where traces lie if nothing is said.
+    """
+    parser = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
+    parser.add_argument("--out", type=Path, default=Path(out), help="where the traces lie, or will")
+    return parser
 
 
 def complete(path: Path) -> simfl.Trace | None:
