@@ -7,10 +7,10 @@ from math import isinf, isnan
 
 import pandas as pd
 
-from simfl.report.blocks import Column, Section, Show, Table, count
-from simfl.report.pareto import pareto_chart
-from simfl.report.study import MEASURES, Study, break_even, last, number_of
-from simfl.report.study_charts import grid_of, heat_charts, slices
+from simfl.reporting.blocks import Column, Section, Show, Table, count
+from simfl.reporting.pareto import pareto_chart
+from simfl.reporting.study import MEASURES, Study, break_even, last, number_of
+from simfl.reporting.study_charts import grid_of, heat_charts, slices
 
 
 def study_sections(name: str, study: Study) -> list[Section]:

@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from simfl.record import Trace
 from simfl.record.curve import row_reached
 from simfl.record.summary import summarise
-from simfl.report.blocks import Chart, Column, Table, accuracy, count, joules, nbytes, seconds
-from simfl.report.palette import COLOURS, DASHES, FAINT, MARKERS
-from simfl.report.style import figure, short
+from simfl.reporting.blocks import Chart, Column, Table, accuracy, count, joules, nbytes, seconds
+from simfl.reporting.palette import COLOURS, DASHES, FAINT, MARKERS
+from simfl.reporting.style import figure, short
 
 _AXES: Final = {
     "seconds": ("time_s", "simulated seconds"),

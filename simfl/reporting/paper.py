@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from simfl.record import Trace
 from simfl.record.critical_path import critical_path
-from simfl.report.curves import curve
-from simfl.report.palette import COLOURS, PARTS
-from simfl.report.study import MEASURES, Study, break_even, number_of
-from simfl.report.study_charts import grid_of, slices
+from simfl.reporting.curves import curve
+from simfl.reporting.palette import COLOURS, PARTS
+from simfl.reporting.study import MEASURES, Study, break_even, number_of
+from simfl.reporting.study_charts import grid_of, slices
 
 _WIDTH_IN: Final = 7.0
 _DPI: Final = 300

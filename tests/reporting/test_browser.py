@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simfl.record import Trace
-from simfl.report import write_page
+from simfl.reporting import Sources, write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 CHROMIUM = next(
@@ -30,7 +30,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def page_file(run: Trace, ring: Trace, study: Path) -> Path:
     out = study.with_name("browser.html")
-    write_page([run.path, ring.path, study], out)
+    write_page(Sources.read([run.path, ring.path, study]), out)
     return out
 
 
