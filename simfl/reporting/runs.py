@@ -16,7 +16,13 @@ from simfl.record.critical_path import critical_path
 from simfl.reporting.answers import answers_table
 from simfl.reporting.assumptions import assumptions_table
 from simfl.reporting.blocks import Chart, Column, Section, Table, Text
-from simfl.reporting.curves import accuracy_chart, summary_table, targets_of, targets_table
+from simfl.reporting.curves import (
+    accuracy_chart,
+    intervals_chart,
+    summary_table,
+    targets_of,
+    targets_table,
+)
 from simfl.reporting.layers import densities, densities_figure, pruned
 from simfl.reporting.nodes import devices_table, energy_figure, utilisation_figure
 from simfl.reporting.rounds import (
@@ -68,6 +74,7 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
     """
     wanted, chosen = targets_of(runs, list(targets))
     scored = any(len(trace.curve) for trace in runs.values())
+    reached = targets_table(runs, wanted, chosen) if wanted else None
     return [
         Section(
             title="Accuracy, time, bytes, energy",
@@ -75,7 +82,8 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
             blocks=[
                 summary_table(runs),
                 *([accuracy_chart(runs, wanted)] if scored else []),
-                *([targets_table(runs, wanted, chosen)] if wanted else []),
+                *(intervals_chart(reached) if reached else []),
+                *([reached] if reached else []),
             ],
         ),
         Section(

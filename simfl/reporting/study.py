@@ -44,6 +44,11 @@ MEASURES: Final = {
     "sent_bytes": Measure("bytes", nbytes, "B"),
     "target_joules": Measure("energy to target", joules, "J"),
     "joules": Measure("energy", joules, "J"),
+    # of possible worlds, where the points have repeats
+    "target_p50_s": Measure("time to target, median", seconds, "s"),
+    "time_p50_s": Measure("time, median", seconds, "s"),
+    "target_joules_p50": Measure("energy to target, median", joules, "J"),
+    "joules_p50": Measure("energy, median", joules, "J"),
     "accuracy": Measure("accuracy", accuracy, most=True),
     "rounds": Measure("rounds", count),
 }

@@ -108,14 +108,14 @@ def test_figures_for_a_paper(run: Trace, study: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = tmp_path / "x.html"
     drawn = simfl.report(run, study, out=page, targets=[0.5], png=True, pdf=True)
-    figures = ("accuracy", "rounds", "heatmap")
+    figures = ("accuracy", "target", "rounds", "heatmap")
     assert [path.name for path in drawn] == [
         "x.html",
         *(f"x-{figure}.{ending}" for ending in ("png", "pdf") for figure in figures),
     ]
     assert "asked for with --target" in page.read_text(encoding="utf-8")
     assert drawn[1].read_bytes().startswith(b"\x89PNG")
-    assert drawn[4].read_bytes().startswith(b"%PDF")
+    assert drawn[5].read_bytes().startswith(b"%PDF")
 
 
 def test_without_matplotlib_nothing_is_written(
