@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simfl.api import device, load, optimize, plan, resume, run, sweep, whatif
+    from simfl.api import device, load, optimize, plan, report, resume, run, sweep, whatif
     from simfl.errors import SimflError
     from simfl.inference import inference_time
     from simfl.models.count import workload
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "optimize",
     "plan",
+    "report",
     "resume",
     "run",
     "sweep",
@@ -63,6 +64,7 @@ _HOMES = {
     "load": "simfl.api",
     "optimize": "simfl.api",
     "plan": "simfl.api",
+    "report": "simfl.api",
     "resume": "simfl.api",
     "run": "simfl.api",
     "sweep": "simfl.api",

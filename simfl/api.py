@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pandas as pd
 
@@ -25,6 +25,9 @@ from simfl.scenario import load as load_file
 from simfl.scenario.scale import parse, shortened
 from simfl.search_space import dimension
 from simfl.simulation import Listeners
+
+if TYPE_CHECKING:
+    from simfl.reporting import Source
 
 
 def load(name: str | Path, overrides: Iterable[str] = (), *, scale: str | None = None) -> Scenario:
@@ -279,6 +282,67 @@ def optimize(
         host=make_host(where / "search", store, executor, workers),
         on_point=on_point,
     )
+
+
+@overload
+def report(
+    *sources: Source,
+    out: str | Path = ...,
+    targets: Iterable[float] = ...,
+    png: bool = ...,
+    pdf: bool = ...,
+    text: Literal[False] = ...,
+) -> list[Path]: ...
+
+
+@overload
+def report(*sources: Source, text: Literal[True]) -> str: ...
+
+
+def report(
+    *sources: Source,
+    out: str | Path = "report.html",
+    targets: Iterable[float] = (),
+    png: bool = False,
+    pdf: bool = False,
+    text: bool = False,
+) -> list[Path] | str:
+    """One HTML page of runs and studies: ``report(trace, sweep(...), out="runs/report.html")``.
+
+    A run that was killed is drawn as far as it came, and the page says so.
+
+    Args:
+        sources: traces or their paths; tables of `sweep` and `whatif` or their paths (.csv,
+            .parquet).
+        out: the page; one of before is written over, another file is not.
+        targets: accuracies to reach; else the scenarios' own, else one that all runs reach.
+        png: figures for a paper beside the page, too.
+        pdf: the same as PDF.
+        text: instead of all that, the summary of each run, as the command line prints it.
+
+    Returns:
+        The files, the page first; with ``text``, the text.
+
+    Raises:
+        TraceError: not a whole trace, or one in which nothing is recorded.
+        ScenarioError: not a study's table, or a file cannot be written.
+    """
+    from simfl import reporting, terminal
+
+    page, wanted = Path(out), list(targets)
+    endings = [ending for ending, asked in (("png", png), ("pdf", pdf)) if asked]
+    if not text:
+        reporting.refuse_to_overwrite(page)
+    for ending in endings:
+        reporting.refuse_without_matplotlib(ending)
+    read = reporting.Sources.read(sources)
+    if text:
+        return "\n".join(map(terminal.report_text, read.runs.values()))
+    reporting.write_page(read, page, wanted)
+    written = [page]
+    for ending in endings:
+        written += reporting.write_figures(read, page.with_suffix(""), ending, wanted)
+    return written
 
 
 def make_host(trace: Path, store: str | Path | bool, executor: str, workers: int | None) -> Host:

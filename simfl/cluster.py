@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from simfl.assembly import backend
-from simfl.errors import ExecutorError, ScenarioError
+from simfl.errors import ExecutorError, ScenarioError, StoreError
 from simfl.grid import Players, chained
 from simfl.hosting import ExecutorName, Host
 from simfl.keys import digest_of_files
@@ -94,6 +94,7 @@ def _played(
     Raises:
         ScenarioError: Ray is not installed.
         ExecutorError: there is no such cluster, or it is gone.
+        StoreError: the store is gone.
     """
     ray = _import_ray()
     assert host.shared is not None
@@ -145,8 +146,10 @@ def _on_cluster(
     for task, ended in chained(groups, start):
         try:
             done = ended.result()
-        except ray.exceptions.RayTaskError:
+        except ray.exceptions.RayTaskError as error:
             # no fault of the cluster
+            if isinstance(error.cause, StoreError):
+                raise error.cause from error
             raise
         except ray.exceptions.RayError as error:
             reason = f"its node or process died {_RETRIES + 1} times, or is gone ({_line(error)})"

@@ -12,7 +12,8 @@
     ├── ReplayMiss           a frozen store lacks a recorded result
     └── RecordError          what a run leaves on disk, or computes with, fails: it can be resumed
         ├── TraceError           a trace that cannot be written, read or resumed
-        ├── StoreError           a store on disk that cannot be written or read
+        ├── StoreError           a store that cannot be written or read
+        │   └── UnseenStoreError     a shared store that this machine does not see
         └── ExecutorError        a process that computes is gone
 
 Every message is one line: where, what was found, what was expected, and the mend.
@@ -81,7 +82,11 @@ class TraceError(RecordError):
 
 
 class StoreError(RecordError):
-    """A store on disk cannot be written or read."""
+    """A store cannot be written or read."""
+
+
+class UnseenStoreError(StoreError):
+    """Nobody made a shared store where this machine looks; another machine may see it."""
 
 
 class ExecutorError(RecordError):

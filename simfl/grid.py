@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from simfl.errors import ExecutorError
+from simfl.errors import ExecutorError, StoreError
 from simfl.hosting import Host, end_with_parent
 from simfl.keys import Key
 from simfl.retiming import Point, table_of
@@ -60,6 +60,7 @@ def sweep(
 
     Raises:
         ExecutorError: a process was killed.
+        StoreError: the store is gone; what was run stands, and the same call goes on.
         SimflError: a point that is no valid scenario; nothing was run then.
     """
     groups: dict[Key, list[Task]] = {}
@@ -104,6 +105,10 @@ def _played(
         try:
             for task, ended in chained(groups, lambda it: pool.submit(play, it, data_dir, host)):
                 yield task.number, ended.result()
+        except StoreError:
+            # what waits would only find the same
+            pool.shutdown(cancel_futures=True)
+            raise
         except BrokenProcessPool as error:
             raise ExecutorError(
                 "a process that ran points was killed (out of memory?); sweep again with fewer "

@@ -21,9 +21,10 @@ from simfl.cost.preset import load_preset, preset_names
 from simfl.datafolder import data_folder
 from simfl.datasets.base import DataSpec
 from simfl.devices import device_names, load_group
-from simfl.errors import SimflError
+from simfl.errors import SimflError, StoreError, UnseenStoreError
 from simfl.hosting import cores
-from simfl.memo import Disk
+from simfl.memo import Disk, Shared
+from simfl.memo.shared import is_url
 from simfl.units import show_bytes
 
 # a store's values take up to 2 GiB by default, a long trace some hundred MB
@@ -52,12 +53,12 @@ class Finding:
     mend: str = ""
 
 
-def examine(data_dir: Path | None, store: Path) -> Iterator[Finding]:
+def examine(data_dir: Path | None, store: str | Path) -> Iterator[Finding]:
     """Look at everything that a run needs or could use.
 
     Args:
         data_dir: where data sets lie; left out, as a run would look.
-        store: the folder of what was computed before.
+        store: the folder of what was computed before, or a URL.
     """
     yield Finding(about="simfl", found=f"{version('simfl')}, {Path(__file__).parent}")
     yield Finding(
@@ -70,7 +71,7 @@ def examine(data_dir: Path | None, store: Path) -> Iterator[Finding]:
     yield Finding(about="processor", found=_processor())
     yield from _files()
     yield from _data(data_dir)
-    yield _store(store)
+    yield _shared(store) if isinstance(store, str) and is_url(store) else _store(Path(store))
     yield _disk(Path())
 
 
@@ -223,6 +224,16 @@ def _store(folder: Path) -> Finding:
     size = show_bytes(held.value_bytes + held.index_bytes)
     limit = show_bytes(held.limit_bytes)
     return Finding(about="store", found=f"{folder}: {size}, values up to {limit}")
+
+
+def _shared(url: str) -> Finding:
+    try:
+        Shared.seek(url)
+    except UnseenStoreError:
+        return Finding(about="store", state=State.lacking, found=f"none yet at {url}")
+    except StoreError as error:
+        return Finding(about="store", state=State.broken, found=str(error))
+    return Finding(about="store", found=f"{url}: it can be reached")
 
 
 def _disk(folder: Path) -> Finding:

@@ -39,10 +39,18 @@ def repeated(
     if not draws:
         return trace
     points = points_of([f"{_DRAW}={','.join(map(str, draws))}"])
-    found = whatif(trace, points, host=host, on_point=on_repeat)
-    rows = [_row(row) for row in found.to_dict("records")]
+    found = whatif(trace, points, host=host, curves=True, on_point=on_repeat).to_dict("records")
+    stands = set(trace.repeat_curves["draw"])
+    curves = [
+        (row[_DRAW], *evaluation)
+        for row in found
+        # a world that failed has none
+        if row[_DRAW] not in stands and isinstance(row.get("curve"), list)
+        for evaluation in row["curve"]
+    ]
     with claimed(trace.path):
-        append_rows(trace.path, "repeats", rows)
+        rows = [_row(row) for row in found]
+        append_rows(trace.path, {"repeats": rows, "repeat_curves": curves})
     return Trace(trace.path)
 
 

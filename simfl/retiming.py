@@ -43,6 +43,8 @@ from simfl.scenario.override import points_of as points_of
 from simfl.simulation import promiser
 from simfl.totals import Totals
 
+CURVE: Final = ("round", "time_s", "accuracy", "joules")
+"""What is told of an evaluation."""
 # points that a process takes at a time
 _CHUNK: Final = 4
 _ONCE: Final = Override.parse("repeats=0")
@@ -56,6 +58,7 @@ def whatif(
     data_dir: Path | None = None,
     host: Host | None = None,
     folder: Path | None = None,
+    curves: bool = False,
     on_point: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Re-time a run at each point.
@@ -68,6 +71,7 @@ def whatif(
         host: store and executor, for training.
         folder: where to write a trace for each point; None for none. What was missing and not
             computed has no key there, and the status names the first of it.
+        curves: a column ``curve``, too: of each evaluation `CURVE`.
         on_point: called with each row.
 
     Returns:
@@ -99,11 +103,11 @@ def whatif(
     played: Iterator[tuple[int, dict[str, Any]]]
     if train:
         played = (
-            (n, _or_failed(point, partial(_train, trace, n, point, data_dir, host, folder)))
+            (n, _or_failed(point, partial(_train, trace, n, point, data_dir, host, folder, curves)))
             for n, point in enumerate(points)
         )
     else:
-        played = _timed(trace, points, folder, host.workers)
+        played = _timed(trace, points, folder, curves, host.workers)
     for number, row in played:
         rows[number] = row
         on_point(row)
@@ -157,20 +161,20 @@ def _shares(scenario: Scenario) -> tuple[Any, ...]:
 
 
 def _timed(
-    trace: Trace, points: Sequence[Point], folder: Path | None, workers: int
+    trace: Trace, points: Sequence[Point], folder: Path | None, curves: bool, workers: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Points by what is recorded alone, shared among processes."""
     numbered = list(enumerate(points))
     if min(workers, len(points)) < 2:
         recorded = Recorded.of(trace)
         for number, point in numbered:
-            yield number, _or_failed(point, partial(_time, recorded, number, point, folder))
+            yield number, _or_failed(point, partial(_time, recorded, number, point, folder, curves))
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     size = max(1, min(_CHUNK, len(points) // workers))
     chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
     with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
-        done = [pool.submit(_time_several, trace.path, chunk, folder) for chunk in chunks]
+        done = [pool.submit(_time_several, trace.path, chunk, folder, curves) for chunk in chunks]
         try:
             for chunk in as_completed(done):
                 yield from chunk.result()
@@ -181,11 +185,11 @@ def _timed(
 
 
 def _time_several(
-    path: Path, points: list[tuple[int, Point]], folder: Path | None
+    path: Path, points: list[tuple[int, Point]], folder: Path | None, curves: bool
 ) -> list[tuple[int, dict[str, Any]]]:
     recorded = _read(path)
     return [
-        (number, _or_failed(point, partial(_time, recorded, number, point, folder)))
+        (number, _or_failed(point, partial(_time, recorded, number, point, folder, curves)))
         for number, point in points
     ]
 
@@ -210,19 +214,27 @@ def _read(path: Path) -> Recorded:
     return Recorded.of(Trace(path))
 
 
-def _time(recorded: Recorded, number: int, point: Point, folder: Path | None) -> dict[str, Any]:
+def _time(
+    recorded: Recorded, number: int, point: Point, folder: Path | None, curves: bool
+) -> dict[str, Any]:
     """One point by what is recorded alone."""
     trace = recorded.trace
     scenario = _scenario_at(trace, point)
     parts = build(scenario, located=recorded.located)
     missing = Missing(parts)
     store = AsRecorded(recorded, parts, missing.forecast)
-    row = _play(parts, store, _out(trace, number, folder), missing)
+    row = _play(parts, store, _out(trace, number, folder), curves, missing)
     return changed(point) | row | {"anew": missing.turns, "first_anew": missing.first}
 
 
 def _train(
-    trace: Trace, number: int, point: Point, data_dir: Path | None, host: Host, folder: Path | None
+    trace: Trace,
+    number: int,
+    point: Point,
+    data_dir: Path | None,
+    host: Host,
+    folder: Path | None,
+    curves: bool,
 ) -> dict[str, Any]:
     """One point, what is not recorded computed anew."""
     scenario = _scenario_at(trace, point)
@@ -239,7 +251,7 @@ def _train(
     missing = Missing(parts)
     store = Store(lambda value: value.manifest(), known, disk, executor, unrecorded=missing.note)
     try:
-        row = _play(parts, store, _out(trace, number, folder))
+        row = _play(parts, store, _out(trace, number, folder), curves)
         store.flush()
     finally:
         executor.close()
@@ -258,7 +270,7 @@ def _out(trace: Trace, number: int, folder: Path | None) -> Path | None:
 
 
 def _play(
-    parts: Parts, store: Store, out: Path | None, guessed: Missing | None = None
+    parts: Parts, store: Store, out: Path | None, curves: bool, guessed: Missing | None = None
 ) -> dict[str, Any]:
     """Run to the end; the row, but for what was missing."""
     env = simpy.Environment()
@@ -279,5 +291,6 @@ def _play(
     if writer is not None:
         lacks = f"; not recorded: {guessed.first}" if guessed and guessed.keys else ""
         writer.close(f"complete: {status}{lacks}")
-    joules = recording.meters.joules(env.now)
-    return totals.row(parts, joules) | {"status": f"complete: {status}"}
+    curve, joules = totals.curve(), recording.meters.joules(env.now)
+    told = {"curve": curve[list(CURVE)].to_records(index=False).tolist()} if curves else {}
+    return totals.row(parts, curve, joules) | told | {"status": f"complete: {status}"}

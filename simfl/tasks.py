@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from simfl.errors import SimflError
+from simfl.errors import SimflError, StoreError, UnseenStoreError
 from simfl.hosting import Host
 from simfl.keys import Key, key_of
 from simfl.record import Trace
@@ -67,9 +67,17 @@ def play(task: Task, data_dir: Path | None, host: Host) -> Row:
     Returns:
         The changed keys, what `figures` tells, ``status`` and ``trace``; of one that failed,
         ``status`` says why.
+
+    Raises:
+        StoreError: the store is gone or full: no other task would fare better.
     """
     try:
         trace = trace_of(task, data_dir, host)
+    except UnseenStoreError as error:
+        # this machine's fault: another may see it
+        return failed(task, str(error))
+    except StoreError:
+        raise
     except SimflError as error:
         return failed(task, str(error))
     return row_of(task, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from math import isnan
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ from simfl.units import show_bytes, show_joules, show_seconds
 
 _PLAIN_EVERY_S: Final = 10.0
 _LINKS: Final = 5
+# no table of a report is wider
+_WIDE: Final = 200
 
 
 class Live:
@@ -283,6 +286,13 @@ def show_report(console: Console, trace: Trace) -> None:
     console.print(f"  trace: {trace.path}", markup=False)
     if trace.status in ("running", "interrupted"):
         console.print(f"  unfinished; go on with: simfl resume {trace.path}", markup=False)
+
+
+def report_text(trace: Trace) -> str:
+    """The same as text, for who has no terminal."""
+    written = StringIO()
+    show_report(Console(file=written, width=_WIDE, highlight=False, soft_wrap=True), trace)
+    return written.getvalue()
 
 
 def _energy(summary: Summary, *, complete: bool) -> list[tuple[str, str]]:

@@ -73,14 +73,23 @@ class Totals:
         if self._writer is not None:
             self._writer.flush()
 
-    def row(self, parts: Parts, joules: float) -> dict[str, Any]:
-        """What the table of points says."""
-        stop = parts.scenario.stop
+    def curve(self) -> pd.DataFrame:
+        """Evaluations by round, as `simfl.record.Trace` has them."""
         scores, rounds = (
             pd.DataFrame(rows, columns=[name for name, _ in COLUMNS[table]])
             for table, rows in (("scores", self._scores), ("rounds", self._rounds))
         )
-        curve = curve_of(scores, rounds)
+        return curve_of(scores, rounds)
+
+    def row(self, parts: Parts, curve: pd.DataFrame, joules: float) -> dict[str, Any]:
+        """What the table of points says.
+
+        Args:
+            parts: what ran.
+            curve: its evaluations.
+            joules: of the clients or peers.
+        """
+        stop = parts.scenario.stop
         at = None if stop.accuracy is None else row_reached(curve, stop.accuracy, stop.consecutive)
         target_s = inf if at is None else float(curve["time_s"].iloc[at])
         target_joules = inf if at is None else float(curve["joules"].iloc[at])
@@ -90,7 +99,7 @@ class Totals:
         return {
             "time_s": self._end_s,
             "target_s": target_s,
-            "rounds": int((rounds["round"] > 0).sum()),
+            "rounds": sum(row[0] > 0 for row in self._rounds),
             "accuracy": float(curve["accuracy"].iloc[-1]) if len(curve) else nan,
             "down_bytes": self._down_bytes,
             "up_bytes": self._up_bytes,

@@ -3,10 +3,11 @@
 import gzip
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import torch
@@ -28,6 +29,59 @@ torch.set_num_threads(1)
 IID = Partition(name="iid", options=IidOptions())
 LOCAL = LocalUpdate(learning_rate=0.1, batch_size=4, steps=3)
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+class S3:
+    """S3 on this machine: moto's server, with what it holds kept while it is down.
+
+    Attributes:
+        url: of a store in it, for each test another.
+    """
+
+    def __init__(self) -> None:
+        self.url, self._port = f"s3://bucket/{uuid4()}", 0
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        """The server's address."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Answer from now on, at the same address as before."""
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        """Be gone: whoever connects is refused."""
+        self._server.stop()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """S3, and fsspec told where it is: in this process, and by environment in those it starts."""
+    pytest.importorskip("s3fs", reason="needs s3fs: pip install 'simfl[s3]'")
+    pytest.importorskip("moto.server", reason="needs moto[server]")
+    import fsspec
+    from s3fs.core import S3FileSystem
+
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", "testing"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    served = S3()
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", served.endpoint)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": served.endpoint})
+    # who is refused need not be asked for a quarter of a minute
+    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    fsspec.filesystem("s3").makedirs("bucket", exist_ok=True)
+    yield served
+    served.stop()
 
 
 @pytest.fixture(scope="session")

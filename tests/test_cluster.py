@@ -19,7 +19,7 @@ import pytest
 
 import simfl
 from simfl import cluster
-from simfl.errors import ScenarioError
+from simfl.errors import ScenarioError, StoreError
 from simfl.hosting import ExecutorName, Host
 from simfl.memo import Shared
 from simfl.retiming import points_of
@@ -182,6 +182,30 @@ def test_64_points_on_two_nodes(
     assert "failed: " in some["status"][1]
     assert "unknown device 'pi5'" in some["status"][1]
     assert all(path.stat().st_mtime_ns == at for path, at in stood.items())
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray")
+def test_two_nodes_share_a_store_on_s3(s3: Any, nodes: Any, scenario: Path, tmp_path: Path) -> None:
+    grid = ["seed=1,2", "platform.network.up=1 Mbit/s,2 Mbit/s"]
+    local = simfl.sweep(scenario, *grid, folder=tmp_path / "local", executor="inline")
+    where = {"ray": nodes.address, "store": s3.url, "executor": "inline"}
+    found = simfl.sweep(scenario, *grid, folder=tmp_path / "out", **where)
+    assert_same(found, local)
+    # a server that dies ends the sweep with the node's one error, and the same call goes on
+    seen: list[dict[str, Any]] = []
+
+    def die(row: dict[str, Any]) -> None:
+        seen.append(row)
+        s3.stop()
+
+    fresh = {**where, "store": f"{s3.url}-fresh", "folder": tmp_path / "fresh"}
+    with pytest.raises(StoreError, match="-fresh: cannot use the shared store: Could not") as told:
+        simfl.sweep(scenario, *grid, on_point=die, **fresh)
+    assert len(str(told.value).splitlines()) == len(seen) == 1
+    s3.start()
+    assert_same(simfl.sweep(scenario, *grid, **fresh), local)
 
 
 def children(parent: int) -> list[int]:

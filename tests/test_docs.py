@@ -114,10 +114,12 @@ def test_the_tutorial_runs_in_a_notebook(tmp_path: Path, monkeypatch: pytest.Mon
     )
     (tmp_path / "demo.yaml").write_text(render(draft).replace("rounds: 50", "rounds: 2"))
     [code] = re.findall(r"```python\n(.*?)```", (DOCS / "tutorial.md").read_text(), re.DOTALL)
-    # an import, and as many lines as were promised
-    assert len([line for line in code.splitlines() if line]) <= 5
+    # an import, and five lines
+    assert len([line for line in code.splitlines() if line]) == 6
     names: dict[str, Any] = {}
     exec(code, names)
     assert list(names["points"]["platform.network.access"]) == ["lte", "3g"]
     assert names["trace"]._repr_html_().startswith("<table>")
-    assert not names["curve"].empty
+    assert list(names["study"]["seed"]) == [1, 2, 3]
+    page = (tmp_path / "runs" / "notebook.html").read_text(encoding="utf-8")
+    assert "<p>1 run and 2 studies</p>" in page

@@ -105,15 +105,15 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "listing": (5, "cost device_listing", "rich"),
     "inference": (5, "cost devices models record scenario", "torch"),
     "inference_listing": (5, "cost inference", "rich"),
-    "report": (
+    "reporting": (
         5,
         "devices inference inference_listing record scenario",
         "matplotlib numpy pandas plotly yaml",
     ),
     "api": (
         5,
-        "cluster cost devices grid hosting memo optimization planning record repeating retiming "
-        "running scenario search_space simulation",
+        "cluster cost devices grid hosting memo optimization planning record repeating reporting "
+        "retiming running scenario search_space simulation terminal",
         "pandas",
     ),
     "answers": (5, "cost devices", ""),
@@ -122,8 +122,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "commands": (
         6,
         "answers api assembly device_listing devices drafting export fitting health inference "
-        "inference_listing listing memo points profile record report scenario simulation spreads "
-        "terminal verification",
+        "inference_listing listing memo points profile record reporting scenario simulation "
+        "spreads terminal verification",
         "pandas rich typer",
     ),
     "cli": (6, "commands", ""),

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 import simfl
-from simfl import grid, simulation
-from simfl.errors import ExecutorError, ScenarioError
+from simfl import grid, simulation, tasks
+from simfl.errors import ExecutorError, ScenarioError, StoreError
 from simfl.memo import Store
 from simfl.record.schema import COLUMNS
 from simfl.record.summary import summarise
@@ -276,6 +276,31 @@ def test_jobs_side_by_side_give_the_same_rows(
     assert [Path(path).name for path in one["trace"]] == [Path(path).name for path in two["trace"]]
     for here, there in zip(one["trace"], two["trace"], strict=True):
         assert tables(here) == tables(there)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_store_that_is_gone_ends_a_sweep_which_then_goes_on(
+    scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(grid.multiprocessing, "get_context", lambda _: fork)
+    play = tasks.trace_of
+
+    def spoilt(task: tasks.Task, *rest: Any) -> simfl.Trace:
+        if task.scenario.seed > 1:
+            raise StoreError("the store is gone")
+        return play(task, *rest)
+
+    changes, seen = ["seed=1,2,3,4"], list[dict[str, Any]]()
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks, "trace_of", spoilt)
+        with pytest.raises(StoreError, match="the store is gone"):
+            swept(scenario, tmp_path / "out", *changes, jobs=jobs, on_point=seen.append)
+    assert len(seen) <= 1
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 1
+    found = swept(scenario, tmp_path / "out", *changes, jobs=jobs)
+    assert found["status"].str.startswith("complete").all()
 
 
 def killed(words: list[str | Path], when: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ PUBLIC = [
     *("ALGORITHMS", "CODECS", "DATASETS", "MODELS", "NETWORKS", "OBJECTIVES", "PARTITIONS"),
     *("PROTOCOLS", "TOPOLOGIES"),
     *("Scenario", "SimflError", "Trace"),
-    *("device", "inference_time", "load", "optimize", "plan", "resume", "run"),
+    *("device", "inference_time", "load", "optimize", "plan", "report", "resume", "run"),
     *("sweep", "whatif"),
     "workload",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +13,11 @@ from simfl.commands.shared import DataDir, app, fail, out
 def doctor(
     data_dir: DataDir = None,
     store: Annotated[
-        Path,
-        typer.Option("--store", envvar="SIMFL_STORE", help="Folder of what was computed before."),
-    ] = Path("runs/.simfl"),
+        str,
+        typer.Option(
+            "--store", envvar="SIMFL_STORE", help="Folder or URL of what was computed before."
+        ),
+    ] = "runs/.simfl",
 ) -> None:
     """Look at versions, data, GPU, store and disk; exit with 2 where something is broken."""
     from rich.table import Table

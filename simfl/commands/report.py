@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from simfl.commands.shared import Quiet, app, out
-from simfl.errors import ScenarioError
 
 
 @app.command()
@@ -38,51 +37,20 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Summarise runs and studies: as text, and as one HTML page with charts."""
-    from simfl import terminal
+    from simfl import api, terminal
     from simfl.record import Trace
+    from simfl.reporting import refuse_to_overwrite
 
     tables = [path for path in files if path.suffix in (".csv", ".parquet")]
-    runs = [path for path in files if path not in tables]
-    traces = [Trace(path) for path in runs]
+    read: list[Path | Trace] = [path if path in tables else Trace(path) for path in files]
     page = out_path or files[0].with_suffix(".html")
     if not text:
-        from simfl.report import refuse_to_overwrite
-
         refuse_to_overwrite(page)
-    if not quiet:
-        for trace in traces:
+    for trace in read:
+        if isinstance(trace, Trace) and not quiet:
             terminal.show_report(out, trace)
     if text:
         return
-    from simfl.report import write_page
-
-    write_page(files, page, target or ())
-    written = [page]
-    for ending in [ending for ending, wanted in (("png", png), ("pdf", pdf)) if wanted]:
-        written += _figures(runs, tables, page.with_suffix(""), ending, target or [])
-    if not quiet:
-        for path in written:
+    for path in api.report(*read, out=page, targets=target or (), png=png, pdf=pdf):
+        if not quiet:
             out.print(f"  written: {path}", markup=False)
-
-
-def _figures(
-    runs: list[Path], tables: list[Path], stem: Path, ending: str, targets: list[float]
-) -> list[Path]:
-    """Figures for a paper."""
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise ScenarioError(f"--{ending}: needs matplotlib; pip install 'simfl[paper]'")
-    from simfl.record import Trace
-    from simfl.report.paper import save_runs, save_study
-    from simfl.report.runs import names_of
-    from simfl.report.study import read_study
-
-    written = []
-    if runs:
-        traces = {name: Trace(path) for name, path in zip(names_of(runs), runs, strict=True)}
-        written += save_runs(traces, stem, ending, targets)
-    for name, path in zip(names_of(tables), tables, strict=True):
-        named = stem if len(tables) == 1 else stem.with_name(f"{stem.name}-{name}")
-        written += save_study(read_study(path), named, ending)
-    return written

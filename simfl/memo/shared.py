@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import fsspec
 
-from simfl.errors import StoreError
+from simfl.errors import StoreError, UnseenStoreError
 from simfl.keys import Key, key_of
 from simfl.memo.disk import body_of, manifest_of, sealed, unsealed
 from simfl.work import Manifest
@@ -36,18 +36,30 @@ class Shared:
         family: names everything that a result depends on but its arguments.
 
     Raises:
-        StoreError: it cannot be reached, or nobody made it.
+        UnseenStoreError: nobody made it, as far as this machine sees.
+        StoreError: it cannot be reached.
     """
 
     def __init__(self, place: str, family: Key) -> None:
         self._place, self._family = place, family
-        self._files, self._root = _opened(place)
+        self._files, self._root = self.seek(place)
+
+    @staticmethod
+    def seek(place: str) -> tuple[Any, str]:
+        """The file system of a store that stands, and the path in it.
+
+        Raises:
+            UnseenStoreError: nobody made it, as far as this machine sees.
+            StoreError: it cannot be reached.
+        """
+        files, root = _opened(place)
         with _faults(place):
-            if not self._files.exists(f"{self._root}/{_MARK}"):
-                raise StoreError(
+            if not files.exists(f"{root}/{_MARK}"):
+                raise UnseenStoreError(
                     f"{place}: not to be seen from this machine; give --store a directory that "
                     "every node sees, or a URL such as s3://bucket/store"
                 )
+        return files, root
 
     @staticmethod
     def make(place: str) -> None:
@@ -84,8 +96,14 @@ class Shared:
                 paths = self._files.ls(folder, detail=False)
             except FileNotFoundError:
                 return {}
-            found = self._files.cat(paths, on_error="omit") if paths else {}
+            found = self._files.cat(paths, on_error="return") if paths else {}
+            for body in found.values():
+                # what is gone since the listing is missing; all else is a fault of the store
+                if isinstance(body, Exception) and not isinstance(body, FileNotFoundError):
+                    raise body
         for path in sorted(found):
+            if isinstance(found[path], FileNotFoundError):
+                continue
             text = found[path].decode(errors="replace")
             if path.rpartition("/")[2] == key_of(text):
                 batch = json.loads(text)
@@ -150,4 +168,14 @@ def _faults(place: str) -> Iterator[None]:
     except Exception as error:
         # file systems raise what their libraries do; no library for a protocol is among it
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreError(f"{place}: cannot use the shared store: {text}") from error
+        raise StoreError(
+            f"{place}: cannot use the shared store: {text}; {_mend(place, error)}"
+        ) from error
+
+
+def _mend(place: str, error: Exception) -> str:
+    if isinstance(error, ImportError) and place.startswith("s3://"):
+        return "pip install 'simfl[s3]'"
+    if isinstance(error, ImportError | ValueError):
+        return "install what its protocol needs, or give another with --store"
+    return "mend that and call again: what it holds stands"

@@ -14,7 +14,7 @@ import pandas as pd
 from simfl.errors import TraceError
 from simfl.keys import Key
 from simfl.record.curve import curve_of, row_reached
-from simfl.record.schema import COLUMNS, VERSION
+from simfl.record.schema import COLUMNS, LATER, VERSION, dtype_of
 from simfl.record.upgrade import PREVIOUS, upgraded
 from simfl.work import Manifest, TensorInfo
 
@@ -42,9 +42,12 @@ class Trace:
                     )
                 self.status = bytes(file["status"][0]).decode(errors="ignore")
                 older = version == PREVIOUS
-                self._tables = {t: file[t][:] for t in COLUMNS if t in file or not older}
+                may_lack = COLUMNS if older else LATER
+                self._tables = {t: file[t][:] for t in COLUMNS if t in file or t not in may_lack}
                 if older:
                     self._tables = upgraded(self._tables)
+                for table in LATER:
+                    self._tables.setdefault(table, np.zeros(0, dtype_of(table, 1)))
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             reason = "no such file" if not self.path.exists() else "not a whole trace"
             raise TraceError(f"{self.path}: {reason}; give the HDF5 file of a run") from error
@@ -121,6 +124,11 @@ class Trace:
     def repeats(self) -> pd.DataFrame:
         """The same run in other possible worlds, one row per draw."""
         return self._frame("repeats")
+
+    @cached_property
+    def repeat_curves(self) -> pd.DataFrame:
+        """Evaluations by round in those worlds; none where they were timed by an early simfl."""
+        return self._frame("repeat_curves")
 
     @property
     def complete(self) -> bool:

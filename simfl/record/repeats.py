@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isinf, isnan, nan
 from typing import Final
 
 import yaml
 
+from simfl.record.curve import row_reached
 from simfl.record.reader import Trace
 
 SHARES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -53,8 +54,36 @@ class Spread:
 
 def spreads(trace: Trace) -> dict[str, Spread]:
     """Of each figure that is known in some world: its spread, by column of the table."""
-    found = {name: Spread.of(trace.repeats[name].tolist()) for name in _FIGURES}
+    return _known({name: trace.repeats[name].tolist() for name in _FIGURES})
+
+
+def _known(figures: Mapping[str, list[float]]) -> dict[str, Spread]:
+    """Spreads of the figures that are known in some world."""
+    found = {name: Spread.of(values) for name, values in figures.items()}
     return {name: spread for name, spread in found.items() if spread.unknown < spread.worlds}
+
+
+def spreads_to(trace: Trace, target: float, consecutive: int = 1) -> dict[str, Spread]:
+    """Seconds and joules until an accuracy was held in so many evaluations in a row.
+
+    Of a world in which an accuracy before that is not known, neither are they.
+
+    Returns:
+        Spreads of ``time_s`` and ``joules``, as far as they are known in some world; none where the
+        curves of the worlds are not recorded.
+    """
+    curves = {draw: found for draw, found in trace.repeat_curves.groupby("draw")}
+    reached: dict[str, list[float]] = {"time_s": [], "joules": []}
+    for draw in trace.repeats["draw"]:
+        found = curves.get(draw)
+        at = None if found is None else row_reached(found, target, consecutive)
+        unknown = found is None or bool(found["accuracy"].iloc[:at].isna().any())
+        for name, values in reached.items():
+            if found is None or unknown:
+                values.append(nan)
+            else:
+                values.append(inf if at is None else float(found[name].iloc[at]))
+    return _known(reached)
 
 
 def lacking(trace: Trace) -> list[int]:

@@ -132,7 +132,17 @@ COLUMNS: Final[dict[str, list[tuple[str, str]]]] = {
         ("anew", "<i4"),
         ("status", STATUS),
     ],
+    # their evaluations by round; nan: the accuracy is not known
+    "repeat_curves": [
+        ("draw", "<i4"),
+        ("round", "<i4"),
+        ("time_s", "<f8"),
+        ("accuracy", "<f8"),
+        ("joules", "<f8"),
+    ],
 }
+LATER: Final = ("repeat_curves",)
+"""Tables that an early trace of this version may lack."""
 
 
 def dtype_of(table: str, name_width: int) -> np.dtype[np.void]:

@@ -53,16 +53,7 @@ class TraceWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = h5py.File(path, "w", libver="latest")
             for table in COLUMNS:
-                self._file.create_dataset(
-                    table,
-                    (0,),
-                    maxshape=(None,),
-                    chunks=(BLOCK,),
-                    dtype=dtype_of(table, width),
-                    compression="gzip",
-                    compression_opts=1,
-                    shuffle=True,
-                )
+                _make_table(self._file, table, width)
             self._file.create_dataset("status", data=np.array([b"running"], dtype=STATUS))
             self._file.attrs["schema_version"] = VERSION
             for name, value in attributes.items():
@@ -133,8 +124,12 @@ class TraceWriter:
                 self._file.close()
 
 
-def append_rows(path: Path, table: str, rows: list[Row]) -> None:
+def append_rows(path: Path, tables: Mapping[str, list[Row]]) -> None:
     """Add rows to a finished trace: all of them or, whatever happens, none.
+
+    Args:
+        path: the trace.
+        tables: rows by table; one that the trace lacks is made.
 
     Raises:
         TraceError: the file cannot be read or written; it stands as it was.
@@ -144,12 +139,29 @@ def append_rows(path: Path, table: str, rows: list[Row]) -> None:
         _ensure_room(path, path.stat().st_size)
         copyfile(path, beside)
         with h5py.File(beside, "r+", libver="latest") as file:
-            _extend(file[table], rows)
+            for table, rows in tables.items():
+                if table not in file:
+                    _make_table(file, table, 1)
+                if rows:
+                    _extend(file[table], rows)
         beside.replace(path)
     except _FAULTS as error:
         raise TraceError(_reason(path, error)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _make_table(file: h5py.File, table: str, name_width: int) -> None:
+    file.create_dataset(
+        table,
+        (0,),
+        maxshape=(None,),
+        chunks=(BLOCK,),
+        dtype=dtype_of(table, name_width),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
 
 
 def _ensure_room(path: Path, nbytes: int = 0) -> None:

@@ -1,6 +1,8 @@
 """The shared store: files that are never changed, checked when they are read."""
 
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,11 +22,14 @@ def manifest(nonzero: int, **metrics: float) -> Manifest:
     return Manifest(tensors=(info,), metrics=metrics)
 
 
-@pytest.fixture(params=["directory", "url"])
+@pytest.fixture(params=["directory", "url", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a store is to be."""
     if request.param == "directory":
         yield str(tmp_path / "store")
+        return
+    if request.param == "s3":
+        yield request.getfixturevalue("s3").url
         return
     url = f"memory://{uuid4()}/store"
     yield url
@@ -88,3 +93,27 @@ def test_another_version_is_refused(store: Shared, place: str) -> None:
 def test_an_unknown_protocol() -> None:
     with pytest.raises(StoreError, match="nowhere://x: cannot use the shared store: Protocol not"):
         Shared.make("nowhere://x")
+
+
+def test_what_a_protocol_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "s3fs"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    loaded = import_module("fsspec.registry")._registry
+    monkeypatch.delitem(loaded, "s3", raising=False)
+    says = r"s3://bucket/x: cannot use the shared store: .*s3fs.*; pip install 'simfl\[s3\]'$"
+    with pytest.raises(StoreError, match=says):
+        Shared.make("s3://bucket/x")
+
+
+def test_a_fault_of_the_store_is_no_missing_result(
+    store: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.record({ONE: manifest(1)})
+    files, broken = store._files, OSError("the line is dead")
+    monkeypatch.setattr(files, "cat", lambda paths, on_error: dict.fromkeys(paths, broken))
+    with pytest.raises(StoreError, match="the line is dead; mend that and call again"):
+        store.manifests()
+    gone = FileNotFoundError("since the listing")
+    monkeypatch.setattr(files, "cat", lambda paths, on_error: dict.fromkeys(paths, gone))
+    assert store.manifests() == {}

@@ -260,7 +260,8 @@ def test_rows_are_added_to_a_finished_trace(writer: TraceWriter) -> None:
     before = Trace(writer.path)
     assert len(before.repeats) == 0
     for n in range(3):
-        append_rows(writer.path, "repeats", [(n, *REPEAT[1:]), REPEAT][: 1 + (n == 2)])
+        rows = [(n, *REPEAT[1:]), REPEAT][: 1 + (n == 2)]
+        append_rows(writer.path, {"repeats": rows})
     trace = Trace(writer.path)
     assert trace.repeats["draw"].tolist() == [0, 1, 2, 3]
     row = trace.repeats.iloc[3].to_dict()
@@ -276,6 +277,18 @@ def test_rows_are_added_to_a_finished_trace(writer: TraceWriter) -> None:
     assert [path.name for path in writer.path.parent.iterdir()] == ["run.h5"]
 
 
+def test_a_table_that_an_early_trace_lacks_is_made(writer: TraceWriter) -> None:
+    writer.close("complete: 9 rounds")
+    with h5py.File(writer.path, "r+", libver="latest") as file:
+        del file["repeat_curves"]
+    assert Trace(writer.path).repeat_curves.empty
+    rows = [(1, 0, 0.5, 0.1, nan), (1, 1, 2.5, 0.2, nan)]
+    append_rows(writer.path, {"repeats": [REPEAT], "repeat_curves": rows})
+    trace = Trace(writer.path)
+    assert trace.repeat_curves["time_s"].tolist() == [0.5, 2.5]
+    assert len(trace.repeats) == 1
+
+
 @pytest.mark.parametrize("rows", [[REPEAT, (1, "no number", *REPEAT[2:])], [REPEAT[:4]]])
 def test_rows_that_cannot_be_added_change_nothing(
     writer: TraceWriter, rows: list[tuple[Any, ...]]
@@ -283,7 +296,7 @@ def test_rows_that_cannot_be_added_change_nothing(
     writer.close("complete: 9 rounds")
     before = writer.path.read_bytes()
     with pytest.raises(TraceError, match=r"run\.h5: cannot write the trace: "):
-        append_rows(writer.path, "repeats", rows)
+        append_rows(writer.path, {"repeats": rows})
     assert writer.path.read_bytes() == before
     assert [path.name for path in writer.path.parent.iterdir()] == ["run.h5"]
 
@@ -295,7 +308,7 @@ def test_rows_are_not_added_to_a_full_disk(
     free = writer.path.stat().st_size + 2**20 - 1
     monkeypatch.setattr(record_writer, "disk_usage", lambda _: SimpleNamespace(free=free))
     with pytest.raises(TraceError, match="no space left"):
-        append_rows(writer.path, "repeats", [REPEAT])
+        append_rows(writer.path, {"repeats": [REPEAT]})
     assert len(Trace(writer.path).repeats) == 0
 
 

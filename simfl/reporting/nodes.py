@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from simfl.record import Trace
 from simfl.record.summary import by_device
-from simfl.report.blocks import Column, Table, count, joules, nbytes, seconds, share
-from simfl.report.palette import BLUE, GREEN, GREY, VERMILION
-from simfl.report.style import figure, hatched, short
+from simfl.reporting.blocks import Column, Table, count, joules, nbytes, seconds, share
+from simfl.reporting.palette import BLUE, GREEN, GREY, VERMILION
+from simfl.reporting.style import figure, hatched, short
 
 _KINDS: Final = {
     "compute": ("computing", BLUE, ""),

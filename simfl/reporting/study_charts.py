@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from simfl.report.blocks import Chart
-from simfl.report.palette import COLOURS, DASHES, INK, MARKERS, PAPER
-from simfl.report.study import MEASURES, Measure, Study, break_even, last, number_of
-from simfl.report.style import figure, short
+from simfl.reporting.blocks import Chart
+from simfl.reporting.palette import COLOURS, DASHES, INK, MARKERS, PAPER
+from simfl.reporting.study import MEASURES, Measure, Study, break_even, last, number_of
+from simfl.reporting.style import figure, short
 
 _VIEWS: Final = 24
 _SCALE: Final = "Cividis"

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 
 from simfl.record import Trace
 from simfl.record.critical_path import critical_path
-from simfl.report.curves import curve
-from simfl.report.palette import COLOURS, PARTS
-from simfl.report.study import MEASURES, Study, break_even, number_of
-from simfl.report.study_charts import grid_of, slices
+from simfl.reporting.curves import curve, targets_of, targets_table
+from simfl.reporting.palette import COLOURS, PARTS
+from simfl.reporting.study import MEASURES, Study, break_even, number_of
+from simfl.reporting.study_charts import grid_of, slices
+from simfl.reporting.worlds import band
 
 _WIDTH_IN: Final = 7.0
 _DPI: Final = 300
@@ -35,19 +36,26 @@ _LINES: Final = ("-", "--", ":", "-.")
 def save_runs(
     runs: Mapping[str, Trace], stem: Path, ending: str, targets: Sequence[float] = ()
 ) -> list[Path]:
-    """Accuracy against seconds, bytes and joules, and the mean round by part.
+    """Accuracy against seconds, bytes and joules, the time to it, and the mean round by part.
+
+    Shaded, and as whiskers: from the 5 to the 95 % point of a run's possible worlds.
 
     Args:
         runs: traces by name.
         stem: of the files' names.
         ending: ``png`` or ``pdf``.
-        targets: accuracies to mark.
+        targets: accuracies to mark; else as on the page.
 
     Returns:
         The files.
     """
+    wanted, chosen = targets_of(runs, list(targets))
     with mpl.rc_context(_STYLE):
-        figures = {"accuracy": _accuracy(runs, targets), "rounds": _rounds(runs)}
+        figures = {
+            "accuracy": _accuracy(runs, wanted),
+            "target": _target(runs, wanted, chosen),
+            "rounds": _rounds(runs),
+        }
         return [_save(f, stem, name, ending) for name, f in figures.items() if f is not None]
 
 
@@ -128,11 +136,56 @@ def _accuracy(runs: Mapping[str, Trace], targets: Sequence[float]) -> Figure | N
                 linewidth=1.2,
                 label=name,
             )
+            if column in ("time_s", "joules"):
+                area = band(runs[name], column)
+                axis.fill_between(
+                    area[column] * scale,
+                    area["low"],
+                    area["high"],
+                    color=COLOURS[number % len(COLOURS)][0],
+                    alpha=0.25,
+                    linewidth=0,
+                )
         for target in targets:
             axis.axhline(target, color="0.5", linewidth=0.6, linestyle=":")
         axis.set(xlabel=title)
     axes[0].set(ylabel="test accuracy")
     axes[-1].legend(fontsize="small")
+    return drawn
+
+
+def _target(runs: Mapping[str, Trace], targets: list[float], chosen: str) -> Figure | None:
+    """Bars of the seconds to each accuracy, with the median and most of the worlds."""
+    if not targets:
+        return None
+    rows = targets_table(runs, targets, chosen).frame
+    reached, at = np.isfinite(rows["time_s"]), np.arange(len(rows))
+    names = [
+        name + f", {target:g}" * (len(targets) > 1) + ": never" * (not there)
+        for name, target, there in zip(rows["run"], rows["accuracy"], reached, strict=True)
+    ]
+    drawn, axes = _figure(1, 0.8 + 0.3 * len(rows))
+    axes[0].barh(at, rows["time_s"].where(reached, 0), color=COLOURS[0][0], height=0.6)
+    low, median, high = (rows[f"time_p{share}_s"] for share in ("05", "50", "95"))
+    known = np.isfinite(median).to_numpy()
+    if known.any():
+        top = high.where(np.isfinite(high), median)
+        axes[0].errorbar(
+            median[known],
+            at[known],
+            xerr=[(median - low)[known], (top - median)[known]],
+            fmt="kD",
+            markerfacecolor="white",
+            markersize=3.5,
+            capsize=2.5,
+            linewidth=1,
+            label="median, 5 to 95 % of possible worlds",
+        )
+        axes[0].legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1))
+    axes[0].set_yticks(at, names)
+    axes[0].invert_yaxis()
+    to = f"accuracy {targets[0]:g}" if len(targets) == 1 else "an accuracy"
+    axes[0].set(xlabel=f"simulated seconds to {to}")
     return drawn
 
 

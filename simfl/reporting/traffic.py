@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from simfl.record import Trace
-from simfl.report.blocks import Column, Table, count, nbytes, share
-from simfl.report.palette import BLUE, GREEN, GREY, VERMILION
-from simfl.report.style import figure, hatched, short
+from simfl.reporting.blocks import Column, Table, count, nbytes, share
+from simfl.reporting.palette import BLUE, GREEN, GREY, VERMILION
+from simfl.reporting.style import figure, hatched, short
 from simfl.scenario import loads
 from simfl.work import Manifest
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from simfl.errors import ScenarioError
-from simfl.report.pareto import pareto_chart
-from simfl.report.study import break_even, pareto, read_study
-from simfl.report.study_charts import heat_charts
-from simfl.report.study_page import break_even_tables, points_table, study_sections
+from simfl.reporting.pareto import pareto_chart
+from simfl.reporting.study import break_even, pareto, read_study
+from simfl.reporting.study_charts import heat_charts
+from simfl.reporting.study_page import break_even_tables, points_table, study_sections
 
 LEVEL, RATE = "learning.algorithm.level", "platform.network.rate"
 

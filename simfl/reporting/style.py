@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from simfl.report.palette import FAINT, GRID, INK, PAPER
+from simfl.reporting.palette import FAINT, GRID, INK, PAPER
 
 _LONGEST: Final = 22
 

@@ -12,7 +12,7 @@ from simfl.errors import SimflError
 from simfl.inference import final_of, original_of
 from simfl.inference_listing import rows_of
 from simfl.record import Trace
-from simfl.report.blocks import Column, Table, count, nbytes, seconds
+from simfl.reporting.blocks import Column, Table, count, nbytes, seconds
 
 
 def answers_table(runs: Mapping[str, Trace]) -> Table:

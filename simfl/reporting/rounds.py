@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from simfl.record import Trace
 from simfl.record.critical_path import critical_path, path_of, waiting
-from simfl.report.blocks import Column, Table, count, seconds, share
-from simfl.report.palette import INK, PARTS
-from simfl.report.style import figure, hatched, short
+from simfl.reporting.blocks import Column, Table, count, seconds, share
+from simfl.reporting.palette import INK, PARTS
+from simfl.reporting.style import figure, hatched, short
 
 _BARS: Final = 100
 _NODES: Final = 14

@@ -14,8 +14,8 @@ from typing import Any, Final
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from simfl.report.blocks import Chart, Section, Table, Text
-from simfl.report.palette import dark_of
+from simfl.reporting.blocks import Chart, Section, Table, Text
+from simfl.reporting.palette import dark_of
 
 MARK: Final = '<meta name="generator" content="simfl'
 """What tells a page of ours from another file."""
@@ -38,7 +38,7 @@ def page_of(title: str, says: str, sections: Sequence[Section]) -> str:
 
 
 def _file(name: str) -> str:
-    return (files("simfl.report") / name).read_text(encoding="utf-8")
+    return (files("simfl.reporting") / name).read_text(encoding="utf-8")
 
 
 def _section(section: Section) -> str:

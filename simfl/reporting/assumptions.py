@@ -11,7 +11,7 @@ import yaml
 
 from simfl import resources
 from simfl.record import Trace
-from simfl.report.blocks import Column, Table
+from simfl.reporting.blocks import Column, Table
 
 _ORDER: Final = {"assumed": 0, "scenario": 1, "derived": 2, "spec": 3, "measured": 4}
 _MOST: Final = 400

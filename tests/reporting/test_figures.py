@@ -2,14 +2,14 @@ import pytest
 
 from simfl.record import Trace
 from simfl.record.critical_path import PARTS, critical_path
-from simfl.report.answers import answers_table
-from simfl.report.assumptions import assumptions
-from simfl.report.curves import accuracy_chart, targets_of, targets_table
-from simfl.report.layers import densities, densities_figure, pruned
-from simfl.report.nodes import energy_figure, utilisation_figure
-from simfl.report.palette import COLOURS, PAPERS, contrast, dark_of
-from simfl.report.rounds import critical_path_figure, gantt_figure
-from simfl.report.traffic import FRAME, layer_bytes, layers_figure, links_figure
+from simfl.reporting.answers import answers_table
+from simfl.reporting.assumptions import assumptions
+from simfl.reporting.curves import accuracy_chart, targets_of, targets_table
+from simfl.reporting.layers import densities, densities_figure, pruned
+from simfl.reporting.nodes import energy_figure, utilisation_figure
+from simfl.reporting.palette import COLOURS, PAPERS, contrast, dark_of
+from simfl.reporting.rounds import critical_path_figure, gantt_figure
+from simfl.reporting.traffic import FRAME, layer_bytes, layers_figure, links_figure
 
 
 def test_bytes_by_layer_add_up_to_what_was_sent(run: Trace, ring: Trace) -> None:
@@ -132,7 +132,7 @@ def test_colours_stand_out_from_their_paper() -> None:
 
 
 def test_parts_are_drawn_all(run: Trace) -> None:
-    from simfl.report.palette import PARTS as DRAWN
+    from simfl.reporting.palette import PARTS as DRAWN
 
     assert tuple(DRAWN) == PARTS
     assert len({colour for colour, _, _ in DRAWN.values()}) == len(PARTS)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from math import isinf, isnan
+from typing import Final
 
 import pandas as pd
 
-from simfl.report.blocks import Column, Section, Show, Table, count
-from simfl.report.pareto import pareto_chart
-from simfl.report.study import MEASURES, Study, break_even, last, number_of
-from simfl.report.study_charts import grid_of, heat_charts, slices
+from simfl.reporting.blocks import Column, Section, Show, Table, count
+from simfl.reporting.pareto import pareto_chart
+from simfl.reporting.study import MEASURES, Study, break_even, last, number_of
+from simfl.reporting.study_charts import grid_of, heat_charts, slices
+
+_PERCENTILE: Final = re.compile(r"(?P<stem>\w+)_p(?P<share>\d\d)(?P<unit>_s)?")
+"""Of the worlds of a point with repeats: ``time_p05_s`` and its like."""
 
 
 def study_sections(name: str, study: Study) -> list[Section]:
@@ -93,6 +98,10 @@ def points_table(name: str, study: Study) -> Table:
         if column in MEASURES:
             measure = MEASURES[column]
             columns[str(column)] = Column(head=measure.called, show=measure.show)
+        elif percentile := _PERCENTILE.fullmatch(str(column)):
+            of = MEASURES[percentile["stem"] + (percentile["unit"] or "")]
+            share = int(percentile["share"])
+            columns[str(column)] = Column(head=f"{of.called}, {share} %", show=of.show)
         elif str(column) in ("down_bytes", "up_bytes"):
             columns[str(column)] = Column(
                 head=str(column).removesuffix("_bytes"), show=MEASURES["sent_bytes"].show

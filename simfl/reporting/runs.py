@@ -13,19 +13,25 @@ import yaml
 
 from simfl.record import Trace
 from simfl.record.critical_path import critical_path
-from simfl.report.answers import answers_table
-from simfl.report.assumptions import assumptions_table
-from simfl.report.blocks import Chart, Column, Section, Table, Text
-from simfl.report.curves import accuracy_chart, summary_table, targets_of, targets_table
-from simfl.report.layers import densities, densities_figure, pruned
-from simfl.report.nodes import devices_table, energy_figure, utilisation_figure
-from simfl.report.rounds import (
+from simfl.reporting.answers import answers_table
+from simfl.reporting.assumptions import assumptions_table
+from simfl.reporting.blocks import Chart, Column, Section, Table, Text
+from simfl.reporting.curves import (
+    accuracy_chart,
+    intervals_chart,
+    summary_table,
+    targets_of,
+    targets_table,
+)
+from simfl.reporting.layers import densities, densities_figure, pruned
+from simfl.reporting.nodes import devices_table, energy_figure, utilisation_figure
+from simfl.reporting.rounds import (
     critical_path_figure,
     critical_path_table,
     gantt_figure,
     rounds_note,
 )
-from simfl.report.traffic import (
+from simfl.reporting.traffic import (
     bytes_table,
     layer_bytes,
     layers_figure,
@@ -68,6 +74,7 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
     """
     wanted, chosen = targets_of(runs, list(targets))
     scored = any(len(trace.curve) for trace in runs.values())
+    reached = targets_table(runs, wanted, chosen) if wanted else None
     return [
         Section(
             title="Accuracy, time, bytes, energy",
@@ -75,7 +82,8 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
             blocks=[
                 summary_table(runs),
                 *([accuracy_chart(runs, wanted)] if scored else []),
-                *([targets_table(runs, wanted, chosen)] if wanted else []),
+                *(intervals_chart(reached) if reached else []),
+                *([reached] if reached else []),
             ],
         ),
         Section(
@@ -108,7 +116,7 @@ def run_sections(runs: Mapping[str, Trace], targets: Sequence[float] = ()) -> li
                     "Bytes of all messages, as the scenario's codec counts each tensor. “of no "
                     "layer” is what a message has beside its tensors.",
                     runs,
-                    lambda trace: (layers_figure(layer_bytes(trace)), ""),
+                    _layer_bytes,
                 ),
             ],
         ),
@@ -188,6 +196,13 @@ def _links(trace: Trace) -> Drawn:
     if not len(links):
         return None, "No link limits it." if trace.complete else _LATER
     return links_figure(links), links_note(links)
+
+
+def _layer_bytes(trace: Trace) -> Drawn:
+    found = layer_bytes(trace)
+    if not len(found):
+        return None, "No message was sent."
+    return layers_figure(found), ""
 
 
 def _layers(trace: Trace) -> Drawn:

@@ -12,7 +12,7 @@ from typing import Final
 import pandas as pd
 
 from simfl.errors import ScenarioError
-from simfl.report.blocks import Show, accuracy, count, joules, nbytes, seconds
+from simfl.reporting.blocks import Show, accuracy, count, joules, nbytes, seconds
 from simfl.units import UNITS, parse
 
 
@@ -44,6 +44,11 @@ MEASURES: Final = {
     "sent_bytes": Measure("bytes", nbytes, "B"),
     "target_joules": Measure("energy to target", joules, "J"),
     "joules": Measure("energy", joules, "J"),
+    # of possible worlds, where the points have repeats
+    "target_p50_s": Measure("time to target, median", seconds, "s"),
+    "time_p50_s": Measure("time, median", seconds, "s"),
+    "target_joules_p50": Measure("energy to target, median", joules, "J"),
+    "joules_p50": Measure("energy, median", joules, "J"),
     "accuracy": Measure("accuracy", accuracy, most=True),
     "rounds": Measure("rounds", count),
 }
@@ -118,15 +123,29 @@ def read_study(path: Path) -> Study:
         )
     except (ValueError, ImportError) as error:
         raise ScenarioError(f"{path}: no table can be read from it: {error}") from error
+    return study_of(points, str(path))
+
+
+def study_of(table: pd.DataFrame, named: str) -> Study:
+    """The table that `simfl.whatif` or `simfl.sweep` gave.
+
+    Args:
+        table: left as it is.
+        named: what an error calls it.
+
+    Raises:
+        ScenarioError: another table.
+    """
+    points = table.reset_index(drop=True)
     columns = list(points.columns)
     ends = [columns.index(name) for name in ("time_s", "status") if name in columns]
     if "status" not in columns or not len(points) or not min(ends):
         raise ScenarioError(
-            f"{path}: not the table of a sweep or what-if: it has no column 'status' behind "
+            f"{named}: not the table of a sweep or what-if: it has no column 'status' behind "
             "changed keys; give sweep.csv, or what whatif --table wrote"
         )
     keys = columns[: min(ends)]
-    points[keys] = points[keys].fillna("null").astype(str)
+    points[keys] = points[keys].astype(object).fillna("null").astype(str)
     for name in columns[min(ends) :]:
         if name not in ("status", "trace", "first_anew"):
             points[name] = pd.to_numeric(points[name], errors="coerce")

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 import plotly.graph_objects as go
 
-from simfl.report.blocks import Chart
-from simfl.report.palette import COLOURS, GREY
-from simfl.report.study import MEASURES, Study, last, pareto
-from simfl.report.style import figure, short
+from simfl.reporting.blocks import Chart
+from simfl.reporting.palette import COLOURS, GREY
+from simfl.reporting.study import MEASURES, Study, last, pareto
+from simfl.reporting.style import figure, short
 
 _PAIRS: Final = (
     ("time_s", "accuracy"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simfl.record import Trace
-from simfl.report import write_page
+from simfl.reporting import Sources, write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 CHROMIUM = next(
@@ -30,7 +30,15 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def page_file(run: Trace, ring: Trace, study: Path) -> Path:
     out = study.with_name("browser.html")
-    write_page([run.path, ring.path, study], out)
+    write_page(Sources.read([run.path, ring.path, study]), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def worlds_file(worlds: Trace) -> Path:
+    """A page of a run that has repeats."""
+    out = worlds.path.with_name("worlds.html")
+    write_page(Sources.read([worlds]), out)
     return out
 
 
@@ -48,7 +56,9 @@ def open_page(browser: Any, page_file: Path) -> Iterator[Any]:
     said: list[str] = []
     contexts = []
 
-    def open_(width: int = 1440, scheme: str = "light", **options: Any) -> Any:
+    def open_(
+        width: int = 1440, scheme: str = "light", file: Path = page_file, **options: Any
+    ) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
@@ -64,7 +74,7 @@ def open_page(browser: Any, page_file: Path) -> Iterator[Any]:
                 else said.append(asked.url)
             ),
         )
-        page.goto(page_file.as_uri())
+        page.goto(file.as_uri())
         until(page, "document.documentElement.dataset.ready === 'yes'")
         return page
 
@@ -87,10 +97,13 @@ def block(page: Any, title: str) -> Any:
     return page.locator(".block", has=page.locator(f"h3:text-is('{title}')"))
 
 
+@pytest.mark.parametrize("of", ["page_file", "worlds_file"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_all_is_drawn_and_nothing_is_cut(open_page: Any, width: int, scheme: str) -> None:
-    page = open_page(width, scheme)
+def test_all_is_drawn_and_nothing_is_cut(
+    open_page: Any, width: int, scheme: str, of: str, request: pytest.FixtureRequest
+) -> None:
+    page = open_page(width, scheme, request.getfixturevalue(of))
     undrawn = (
         "[...document.querySelectorAll('.chart')].filter((c) => !c.querySelector('.main-svg'))"
     )
@@ -131,6 +144,19 @@ def test_the_legend_hides_a_run(open_page: Any) -> None:
     chart.locator(".legendtoggle").first.click()
     until(page, "document.querySelector('.chart').data[0].visible === 'legendonly'")
     assert chart.locator(".scatterlayer .trace").count() == 1
+
+
+def test_a_band_has_the_colour_of_its_run_and_goes_with_it(
+    open_page: Any, worlds_file: Path
+) -> None:
+    page = open_page(scheme="dark", file=worlds_file)
+    chart = block(page, "Accuracy")
+    fill = chart.locator(".js-fill").evaluate("path => getComputedStyle(path).fill")
+    line = chart.locator(".js-line").last.evaluate("path => getComputedStyle(path).stroke")
+    assert fill == line == "rgb(79, 179, 238)"
+    chart.locator(".legendtoggle").click()
+    until(page, "document.querySelector('.chart').data[1].visible === 'legendonly'")
+    assert chart.locator(".scatterlayer .trace").count() == 0
 
 
 def test_hover_says_the_figures(open_page: Any, run: Trace) -> None:

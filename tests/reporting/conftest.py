@@ -38,6 +38,15 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 @pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    """Three rounds of the same, timed in eight possible worlds."""
+    path = tmp_path_factory.mktemp("report") / "worlds.h5"
+    changes = ["record.evaluate_every=1", "repeats=8", "stop.accuracy=0.5"]
+    scenario = simfl.load("smoke/prunefl_federated", changes)
+    return simfl.run(scenario, out=path, store=False, executor="inline", workers=1)
+
+
+@pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The table of a sweep over levels and rates, with points that fail or never get there."""
     path = tmp_path_factory.mktemp("report") / "levels.csv"

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from simfl.record import Trace
-from simfl.report.style import figure, short
+from simfl.reporting.style import figure, short
 
 _ROUNDS: Final = 150
 _SCALE: Final = "Cividis"
