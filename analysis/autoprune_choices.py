@@ -1,6 +1,6 @@
 """AutoPrune's Figs. 7 and 8: what is left, by clients a round, and by k.
 
-    python analysis/autoprune_choices.py --data-dir DIR --out DIR   # an hour of one core
+    python analysis/autoprune_choices.py --data-dir DIR --out DIR   # half an hour of a core
     python analysis/autoprune_choices.py --out DIR                  # reads what is there
 
 Nguyen et al. 2025, section 4.4 (5, 10 and 50 clients a round; Conv, ResNet and Inception; ten runs
