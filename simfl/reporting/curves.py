@@ -181,10 +181,10 @@ def intervals_chart(table: Table) -> list[Chart]:
             if known and (len(rows) > 1 or several):
                 label = f"{'seconds' if column == 'time_s' else 'joules'} to {target:g}"
                 views[label] = interval_figure(rows, column, title, show)
-    says = "The run as it was recorded."
+    says = "Bars: runs as they were recorded."
     if several:
         says += (
-            " The diamond is the median of its possible worlds (repeats), the whiskers reach from "
+            " Diamonds: the median of a run's possible worlds (repeats); the whiskers reach from "
             "their 5 to their 95 % point; where these end in the diamond, too many worlds never "
             "get there for one, and the table has how many."
         )
