@@ -243,9 +243,10 @@ def about_pair(name: str, found: Found) -> None:
     for level in FIVES if name == "fig20" else ():
         line = [found[run] for run in sizes([level]).values() if run in found]
         if len(line) > 1:
+            until = common(line)
             for what, value in (
                 ("starts higher", partial(accuracy_at, round=0)),
-                ("ends higher", last_five),
+                (f"is higher at federation {until:,}", partial(last_five, until=until)),
             ):
                 values = [value(trace) for trace in line]
                 finding = ", ".join(f"{v:.2f}" for v in values)
@@ -340,7 +341,7 @@ def draw(found: Found, path: Path) -> None:
         axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
-    drawn.savefig(path, dpi=100)
+    drawn.savefig(path, dpi=80)
     print(f"\n{path} drawn")
 
 
