@@ -335,12 +335,12 @@ def draw(found: Found, path: Path) -> None:
         else:
             draw_curves(axis, panel, found)
         some = " or ".join(f"{rounds:,}" for rounds in lengths)
-        short = "" if rounds >= ROUNDS else f" ({some} of {ROUNDS:,} federations)"
-        axis.set_title(panel.title + short, fontsize=8)
+        axis.set_title(f"{panel.title}, {some} federations", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
+    drawn.suptitle("one seed, shortened where there are fewer than 10,000 federations", fontsize=9)
     drawn.savefig(path, dpi=80)
     print(f"\n{path} drawn")
 
