@@ -326,7 +326,9 @@ def draw(found: Found, path: Path) -> None:
     """A panel for each figure of which there is a run; crosses are Tables 3 and 4."""
     panels = [p for both in FIGURES.values() for p in both if found.keys() & {*p.runs.values()}]
     rows = -(-len(panels) // 4)
-    drawn, axes = plt.subplots(rows, 4, figsize=(15, 3.1 * rows), layout="constrained")
+    drawn, axes = plt.subplots(
+        rows, 4, squeeze=False, figsize=(15, 3.1 * rows), layout="constrained"
+    )
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, panel in zip(axes.flat, panels, strict=False):
