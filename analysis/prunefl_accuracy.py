@@ -345,7 +345,7 @@ def draw(found: Found, path: Path) -> None:
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
     drawn.suptitle("one seed, shortened where there are fewer than 10,000 federations", fontsize=9)
-    drawn.savefig(path, dpi=80)
+    drawn.savefig(path, dpi=70)
     print(f"\n{path} drawn")
 
 
