@@ -75,11 +75,11 @@ def accuracy_at(trace: simfl.Trace, round: int) -> float:
     return 100 * float(at.iloc[0]) if len(at) else float("nan")
 
 
-def last_five(trace: simfl.Trace, until: int | None = None) -> float:
-    """Mean of the last five evaluations, in percent; or of the last five up to a federation."""
-    curve = trace.curve
-    upto = curve if until is None else curve[curve["round"] <= until]
-    return 100 * float(upto["accuracy"].tail(5).mean())
+def late(trace: simfl.Trace, until: int | None = None) -> float:
+    """Mean of the evaluations in the last twentieth, in percent; or in that before a federation."""
+    end = length(trace) if until is None else until
+    some = trace.curve["round"].between(0.95 * end, end, inclusive="right")
+    return 100 * float(trace.curve.loc[some, "accuracy"].mean())
 
 
 def common(traces: Iterable[simfl.Trace]) -> int:
@@ -135,7 +135,7 @@ def about_levels(name: str, found: Found) -> None:
     until = common(found.values())
     print(f"    at federation {until:,}")
     for run, trace in found.items():
-        table[run.level][run.initial] = last_five(trace, until)
+        table[run.level][run.initial] = late(trace, until)
     rows = [table[level] for level in sorted(table) if len(table[level]) == len(INITIALS)]
     for level in sorted(table):
         print(f"    level {level:2}: {said(table[level])}")
@@ -162,7 +162,7 @@ def about_four(name: str, found: Found) -> None:
     if not runs:
         return
     until = common(found[run] for run in runs.values())
-    ends = {label: last_five(found[run], until) for label, run in runs.items()}
+    ends = {label: late(found[run], until) for label, run in runs.items()}
     print(f"    at federation {until:,}: {said(ends)}")
     for better, worse, text in (
         ("sample, one-shot", "init, one-shot", "samples are better than none, one-shot"),
@@ -195,7 +195,7 @@ def about_speed(name: str, found: Found) -> None:
     runs = [run for run in FIGURES[name][0].runs.values() if run in found]
     if len(runs) < 2:
         return
-    goal = 0.95 if name == "fig4" else min(last_five(found[run]) for run in runs) / 100
+    goal = 0.95 if name == "fig4" else min(late(found[run]) for run in runs) / 100
     held = 10 if name == "fig4" else 1
     spent = {str(run.level): found[run].time_to_accuracy(goal, held) for run in runs}
     finding = f"seconds to {goal:.1%} by level: {said(spent, '.0f')}"
@@ -230,9 +230,9 @@ def about_pair(name: str, found: Found) -> None:
     marks = (0, 100, 250, 500, 1_000)
     for label, run in runs.items():
         at = {f"at {mark}": accuracy_at(found[run], mark) for mark in marks}
-        print(f"    {label}: {said(at)}; last five {last_five(found[run]):.2f}")
+        print(f"    {label}: {said(at)}; in the end {late(found[run]):.2f}")
     if name == "fig19" and len(runs) == 2:
-        ends = [last_five(found[run]) for run in runs.values()]
+        ends = [late(found[run]) for run in runs.values()]
         lead = ends[0] - ends[1]
         text = "no obvious difference in the end (here: below 0.5 points)"
         claim(name, text, f"keeping leads by {lead:+.2f}", abs(lead) < 0.5)
@@ -248,7 +248,7 @@ def about_pair(name: str, found: Found) -> None:
             until = common(line)
             for what, value in (
                 ("starts higher", partial(accuracy_at, round=0)),
-                (f"is higher at federation {until:,}", partial(last_five, until=until)),
+                (f"is higher at federation {until:,}", partial(late, until=until)),
             ):
                 values = [value(trace) for trace in line]
                 finding = ", ".join(f"{v:.2f}" for v in values)
