@@ -23,7 +23,7 @@ import simfl
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "pi_lenet.yaml"
 INITIALS = {"sample": "sample_based", "init": "initialization", "random": "random"}
-ROUNDS = 10_000
+ROUNDS = 10_000  # of Figs. 6, 10 and 15 (section 5.1.3); no other figure has its length in print
 FIVE_PI4 = "platform.devices={server: {model: g3s_xlarge}, pi4: {model: pi4, count: 5}}"
 WRITERS = (
     "learning.dataset.name=femnist",
