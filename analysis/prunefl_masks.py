@@ -6,8 +6,8 @@ LeNet-300-100 on MNIST, at the server alone, as scenarios/pi_lenet.yaml has it:
 
 - Table 5: how many of the weights that centralised pruning leaves in the first layer are among as
   many that were drawn the largest, or the smallest. The training set whole; the paper's 50 epochs
-  a level are 45 minutes of a core, so --epochs is 1. Rates are 10, 10 and 5 %, which the printed
-  shares of parameters follow from (Table 1's 20, 20 and 10 % would leave 33.7 % at level 5).
+  a level take a core some half an hour, so --epochs is 1. Rates are 10, 10 and 5 %, from which the
+  printed shares of parameters follow (Table 1's 20, 20 and 10 % would leave 33.0 % at level 5).
 - Section 6.1: outputs that no input changes at level 30, five seeds: without a path from the
   input, and the same over all test images.
 - Fig. 20 and Table 4's baseline: accuracy before the first federation, by the server's samples;
