@@ -97,6 +97,7 @@ def checked(algorithm: Any, verb: str, *args: Any) -> Any:
     """A verb's result, once its arguments are as they were and its rule told its counts."""
     states = [a for a in args if isinstance(a, ModelState)]
     states += [a.payload for a in args if isinstance(a, Received)]
+    states += [a for a in args if isinstance(a, Payload)]
     states += [r.payload for a in args if isinstance(a, tuple) for r in a]
     before = [bits(state) for state in states]
     result = getattr(algorithm, verb)(*args)
@@ -110,12 +111,18 @@ def checked(algorithm: Any, verb: str, *args: Any) -> Any:
     return result
 
 
+def rebasable(update: Payload, now: Payload) -> bool:
+    """What the asynchronous protocol asks: every tensor of the present model, in its shape."""
+    shapes = {tensor.name: tensor.shape for tensor in update.manifest().tensors}
+    return all(shapes.get(tensor.name) == tensor.shape for tensor in now.manifest().tensors)
+
+
 def counted(arg: Any) -> Any:
     if isinstance(arg, Received):
         return Received(arg.payload.manifest(), arg.sender)
     if isinstance(arg, tuple):
         return tuple(map(counted, arg))
-    return arg.manifest() if isinstance(arg, ModelState) else arg
+    return arg.manifest() if isinstance(arg, ModelState | Payload) else arg
 
 
 def played(algorithm: Any, clients: tuple[int, ...] = (0, 1, 2, 3)) -> Iterator[tuple[str, Any]]:
@@ -138,8 +145,14 @@ def played(algorithm: Any, clients: tuple[int, ...] = (0, 1, 2, 3)) -> Iterator[
             updates[client] = checked(algorithm, "share", held[client])
             yield f"update {client} of {round}", bits(updates[client])
         received = tuple(Received(updates[c], who[c]) for c in sorted(updates))
-        model = checked(algorithm, "aggregate", model, received)
+        before, model = model, checked(algorithm, "aggregate", model, received)
         yield f"round {round}", bits(model)
+        for client in clients:
+            address = (who[client],) if algorithm.addresses else ()
+            base, now = (algorithm.share(state, *address) for state in (before, model))
+            if rebasable(updates[client], now):
+                fresh = checked(algorithm, "rebase", now, updates[client], base, 0.5)
+                yield f"rebased {client} of {round}", bits(fresh)
         try:
             yield f"mixed {round}", bits(checked(algorithm, "mix", held[0], received[1:]))
         except ProtocolError as error:

@@ -2,6 +2,8 @@ from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from simpy import Environment, Event, Interrupt
 
 from simfl.errors import NetworkError
@@ -112,3 +114,38 @@ def test_nothing_in_parallel_ends_at_once_and_a_failure_is_passed_on() -> None:
     process: Event = env.process(main(2))
     with pytest.raises(NetworkError, match="cut"):
         env.run(process)
+
+
+def test_an_end_at_the_deadline_itself_is_in_time() -> None:
+    # what ends then was begun before the deadline was set
+    assert run(2, [2, 1, 3], within_s=2)[:2] == (["2", "1"], 2)
+
+
+def test_who_has_left_is_no_end() -> None:
+    env, log = Environment(), list[str]()
+
+    def leaves(at_s: float) -> Activity[str]:
+        yield env.timeout(at_s)
+        raise Interrupt("left")
+
+    some = [leaves(1), after(env, 3, log, "a"), leaves(2), after(env, 5, log, "b")]
+    assert env.run(env.process(first(env, 2, some))) == ["a", "b"]
+    # once all have left there is nobody to wait for
+    assert env.run(env.process(first(env, 1, [leaves(1), leaves(2)]))) == []
+    assert env.now == 7
+
+
+@given(
+    st.lists(st.integers(0, 9).map(float), max_size=8),
+    st.integers(1, 9),
+    st.one_of(st.just(inf), st.integers(1, 9).map(lambda n: n + 0.5)),
+)
+def test_as_by_sorting(seconds: list[float], count: int, within_s: float) -> None:
+    found, end_s, log = run(count, seconds, within_s)
+    in_time = sorted(s for s in seconds if s <= within_s)
+    assert sorted(map(float, found)) == in_time[:count]
+    if len(in_time) >= min(count, len(seconds)):
+        assert end_s == (in_time[:count] or [0.0])[-1]
+    else:
+        assert end_s == within_s
+    assert all(line.endswith(f"cut at {end_s:g}: not waited for") for line in log)
