@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,7 +27,7 @@ from simfl.pruning.schedules import cubic
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-ROUNDS, EVERY = 1000, 5
+ROUNDS, EVERY = 1000, 20
 MIBIT = 2**20 / 8
 FEDAVG = "learning.algorithm={name: fedavg}"
 
@@ -64,12 +65,8 @@ class Course:
 
     def rounds_within(self, mibit: float) -> int | None:
         """Those that a budget pays for; None where it pays for all."""
-        spent = 0.0
-        for round, sent in enumerate(self.sent_mibit):
-            spent += sent
-            if spent > mibit:
-                return round
-        return None
+        spent = enumerate(accumulate(self.sent_mibit))
+        return next((round for round, sent in spent if sent > mibit), None)
 
 
 def counted(scenario: str, changes: list[str], data_dir: Path | None) -> tuple[float, float]:
@@ -85,11 +82,11 @@ def courses(network: Network, data: list[str], data_dir: Path | None) -> dict[st
     found = {"fedavg": Course([sent] * ROUNDS, [seconds] * ROUNDS)}
     first = counted(network.scenario, data, data_dir)
     rows = [first]
-    for t in range(0, ROUNDS, EVERY * 4):
+    for t in range(0, ROUNDS, EVERY):
         share = cubic(t, ROUNDS, network.first, network.last)
         masked = f"learning.algorithm.initial_sparsity={share}"
         masks = [*data, masked, "learning.algorithm.first_mask=server"]
-        rows += [counted(network.scenario, masks, data_dir)] * (EVERY * 4)
+        rows += [counted(network.scenario, masks, data_dir)] * EVERY
     sents, times = zip(*rows[:ROUNDS], strict=True)
     return found | {"feddip": Course(list(sents), list(times))}
 
@@ -111,8 +108,7 @@ def figure(found: dict[str, dict[str, Course]], path: Path) -> None:
     drawn, axes = plt.subplots(1, len(NETWORKS), figsize=(10, 4), layout="constrained")
     for axis, network in zip(axes, NETWORKS, strict=True):
         for (name, course), at in zip(found[network.title].items(), network.at, strict=True):
-            spent = [sum(course.sent_mibit[:t]) for t in range(0, ROUNDS, EVERY)]
-            (line,) = axis.plot(range(0, ROUNDS, EVERY), spent, label=name)
+            (line,) = axis.plot(list(accumulate(course.sent_mibit, initial=0)), label=name)
             axis.plot(at, network.budget_mibit, "x", color=line.get_color(), markersize=9)
         axis.axhline(network.budget_mibit, color="k", linestyle=":", label="Table IV's budget")
         axis.plot([], [], "kx", label="rounds that it pays for, 32 bits a weight")

@@ -331,8 +331,6 @@ def report(
 
     page, wanted = Path(out), list(targets)
     endings = [ending for ending, asked in (("png", png), ("pdf", pdf)) if asked]
-    if not text:
-        reporting.refuse_to_overwrite(page)
     for ending in endings:
         reporting.refuse_without_matplotlib(ending)
     read = reporting.Sources.read(sources)

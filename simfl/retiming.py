@@ -33,6 +33,7 @@ from simfl.errors import (
 from simfl.hosting import Host, end_with_parent
 from simfl.memo import Store
 from simfl.record import Trace, TraceWriter
+from simfl.record.schema import COLUMNS
 from simfl.recorded import AsRecorded, Missing, Recorded
 from simfl.recording import Recording
 from simfl.running import Parts, Simulation
@@ -43,8 +44,8 @@ from simfl.scenario.override import points_of as points_of
 from simfl.simulation import promiser
 from simfl.totals import Totals
 
-CURVE: Final = ("round", "time_s", "accuracy", "joules")
-"""What is told of an evaluation."""
+CURVE: Final = tuple(name for name, _ in COLUMNS["repeat_curves"] if name != "draw")
+"""What is told of an evaluation, in the order of the table that keeps it."""
 # points that a process takes at a time
 _CHUNK: Final = 4
 _ONCE: Final = Override.parse("repeats=0")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from brief_studies import BRIEF, NAME, assert_same
 
 import simfl
 from simfl import cluster
@@ -25,14 +26,6 @@ from simfl.memo import Shared
 from simfl.retiming import points_of
 from simfl.tasks import Task, play
 
-NAME = "smoke/fedavg_access_links"
-BRIEF = [
-    "learning.model={name: simple_cnn}",
-    "learning.local.epochs=null",
-    "learning.local.steps=2",
-    "protocol.rounds=3",
-    "stop={}",
-]
 GRID = [
     "seed=1,2,3,4,5,6,7,8",
     "platform.network.up=" + ",".join(f"{rate} Mbit/s" for rate in range(1, 9)),
@@ -145,14 +138,6 @@ def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     made.second = made.add_node(num_cpus=1, object_store_memory=80 * 2**20, **seen)
     yield made
     made.shutdown()
-
-
-def assert_same(found: pd.DataFrame, local: pd.DataFrame) -> None:
-    """The same table, and the same traces, byte for byte."""
-    assert found.drop(columns="trace").equals(local.drop(columns="trace"))
-    for here, there in zip(found["trace"], local["trace"], strict=True):
-        assert Path(here).name == Path(there).name
-        assert Path(here).read_bytes() == Path(there).read_bytes()
 
 
 def computed(store: Path) -> Counter[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from brief_studies import BRIEF, NAME
 
 import simfl
 from simfl import grid, simulation, tasks
@@ -28,14 +29,6 @@ from simfl.retiming import points_of
 from simfl.simulation import Listeners
 from simfl.tasks import name_of
 
-NAME = "smoke/fedavg_access_links"
-BRIEF = [
-    "learning.model={name: simple_cnn}",
-    "learning.local.epochs=null",
-    "learning.local.steps=2",
-    "protocol.rounds=3",
-    "stop={}",
-]
 TURNS = 3 * 3
 UP = "platform.network.up=1 Mbit/s,9 Mbit/s"
 SEEDS = "seed=1,2"

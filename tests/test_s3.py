@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import pandas as pd
 import pytest
+from brief_studies import BRIEF, NAME, assert_same
 
 import simfl
 from simfl.errors import StoreError
@@ -17,14 +17,6 @@ from simfl.health import State, examine
 from simfl.recording import Progress
 from simfl.simulation import Listeners
 
-NAME = "smoke/fedavg_access_links"
-BRIEF = [
-    "learning.model={name: simple_cnn}",
-    "learning.local.epochs=null",
-    "learning.local.steps=2",
-    "protocol.rounds=3",
-    "stop={}",
-]
 GRID = ["seed=1,2", "platform.network.up=1 Mbit/s,9 Mbit/s"]
 ALONE: dict[str, Any] = {"executor": "inline", "workers": 1}
 
@@ -35,14 +27,6 @@ def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "brief.yaml"
     path.write_text(simfl.load(NAME, BRIEF).as_yaml())
     return path
-
-
-def assert_same(found: pd.DataFrame, local: pd.DataFrame) -> None:
-    """The same table, and the same traces, byte for byte."""
-    assert found.drop(columns="trace").equals(local.drop(columns="trace"))
-    for here, there in zip(found["trace"], local["trace"], strict=True):
-        assert Path(here).name == Path(there).name
-        assert Path(here).read_bytes() == Path(there).read_bytes()
 
 
 def objects(url: str) -> list[str]:

@@ -9,6 +9,7 @@ here; `gradients`, `loss`, `order` and `init` in the scenario.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -136,8 +137,8 @@ class PruneFL(AveragedSGD[PruneFLOptions]):
 
     def initial(self) -> ModelState:
         """Steps 1 and 2 of section 3.2.3: initialise, and prune level by level."""
-        *_, last = self.levels()
-        return last
+        # one at a time: thirty levels of a large model would fill the memory
+        return deque(self.levels(), maxlen=1).pop()
 
     def levels(self) -> Iterator[ModelState]:
         """The model as drawn, and after each level at the server."""
